@@ -1,0 +1,52 @@
+"""What an evaluation says about candidates; the words that searches and evaluators share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray: TypeAlias = NDArray[np.float64]
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+
+OK = "ok"
+STATUSES = (OK, "failed", "timeout", "crashed", "oom", "invalid")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of n candidates on D draws; higher is better everywhere.
+
+    Attributes:
+        fitness: (n,) finite where the status is ok, ``-inf`` elsewhere.
+        status: n words of ``STATUSES``.
+        size: (n,) nodes of the decoded rule, or parameters of a vector.
+        per_draw: (n, D) fitness of each draw, NaN where it did not run.
+        scale: (n,) the factor of the step size at which the candidate scored best.
+        exploded: (n,) share of lifetimes that ended in a non-finite value.
+        is_cached: (n,) whether the value was known without living a lifetime.
+        cost: candidate evaluations that count against the budget.
+        lifetimes: lifetimes lived.
+        synapse_updates: weight changes made in these lifetimes.
+        metrics: further figures of the problem, each (n,).
+    """
+
+    fitness: FloatArray
+    status: tuple[str, ...]
+    size: NDArray[np.int64]
+    per_draw: FloatArray
+    scale: FloatArray
+    exploded: FloatArray
+    is_cached: NDArray[np.bool_]
+    cost: int
+    lifetimes: int = 0
+    synapse_updates: int = 0
+    messages: tuple[str, ...] = ()
+    metrics: dict[str, FloatArray] = field(default_factory=dict)
+
+    @property
+    def is_ok(self) -> NDArray[np.bool_]:
+        """(n,) whether the candidate has a fitness."""
+        return np.array([status == OK for status in self.status], dtype=np.bool_)
