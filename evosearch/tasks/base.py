@@ -1,0 +1,145 @@
+"""What a task is: data and a lifetime for each draw, and a score for how the lifetimes ended.
+
+A compiled task emits lifetimes as phase programs and never loops over time itself; a Python task
+is any callable of the user's. New tasks are one file with one class under ``@TASKS.register``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from evosearch.engine.program import Terminal
+from evosearch.outcome import FloatArray
+from evosearch.registry import Registry
+
+if TYPE_CHECKING:
+    from evosearch.engine.lifetime import Lifetime, Projection
+    from evosearch.engine.run import LifeResult
+
+Key: TypeAlias = tuple[int, ...]
+
+TASKS: Registry[type[RuleTask]] = Registry("task", "evosearch.tasks")
+
+
+class TaskSettings(BaseModel):
+    """Settings of a task; unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class TaskScores:
+    """How P rules did on D draws.
+
+    Attributes:
+        per_draw: (P, D) fitness, higher is better, finite everywhere.
+        exploded: (P, D) whether a lifetime of the draw ended in a non-finite value.
+        metrics: further figures, each (P,), means over draws.
+    """
+
+    per_draw: FloatArray
+    exploded: NDArray[np.bool_]
+    metrics: dict[str, FloatArray] = field(default_factory=dict)
+
+
+class RuleTask(ABC):
+    """A compiled task: rules are scored by the lifetimes of networks that they govern.
+
+    Attributes:
+        terminals: the catalogue of terminals; a problem chooses some of them.
+        worst: the least fitness of a lifetime that stayed finite.
+    """
+
+    Settings: ClassVar[type[TaskSettings]] = TaskSettings
+    terminals: ClassVar[tuple[Terminal, ...]]
+    worst: float
+
+    def __init__(self, settings: Any, *, dtype: str, projection: Projection) -> None:
+        self.settings = settings
+        self.dtype = dtype
+        self.projection = projection
+
+    @abstractmethod
+    def lifetimes(self, keys: Sequence[Key], split: str) -> list[Lifetime]:
+        """Build one lifetime a condition; each holds all draws.
+
+        Args:
+            keys: entropy of ``np.random.SeedSequence``, one tuple a draw.
+            split: what the draws are for; settings already fit the split.
+        """
+
+    @abstractmethod
+    def score(
+        self, results: Sequence[LifeResult], lifetimes: Sequence[Lifetime], keys: Sequence[Key]
+    ) -> TaskScores:
+        """Turn what the lifetimes put out into fitness; ``results`` is in their order."""
+
+
+class PythonTask:
+    """A user's task: a callable that scores one candidate on one draw, run in processes.
+
+    Args:
+        function: ``function(candidate, rng) -> float`` or a mapping with ``fitness``; a rule is
+            handed over as :class:`evosearch.Rule`, a vector as an array.
+        settings: keyword arguments for every call, from the problem file.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], settings: Mapping[str, Any] | None = None
+    ) -> None:
+        self.function = function
+        self.settings = dict(settings or {})
+
+    def __call__(self, candidate: object, key: Key) -> tuple[float, dict[str, float]]:
+        """Return fitness and the other figures that the callable reported."""
+        value = self.function(candidate, draw_rng(key), **self.settings)
+        if isinstance(value, Mapping):
+            figures = {str(name): float(figure) for name, figure in value.items()}
+            return figures.pop("fitness"), figures
+        return float(value), {}
+
+
+def draw_rng(key: Key, *stream: int) -> np.random.Generator:
+    """Return the generator of a draw; ``stream`` separates independent parts of one draw."""
+    return np.random.default_rng(np.random.SeedSequence(key, spawn_key=stream))
+
+
+def one_row(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Stack one row a draw to the (D, 1, n) of a table, e.g. of initial weights."""
+    return np.stack(rows)[:, None, :]
+
+
+def engine_keys(keys: Sequence[Key], *stream: int) -> NDArray[np.uint32]:
+    """Return the (D, 2) keys of the random numbers that are drawn inside the lifetimes."""
+    rows = [np.random.SeedSequence(key, spawn_key=stream).generate_state(2) for key in keys]
+    return np.array(rows, dtype=np.uint32).reshape(-1, 2)
+
+
+def finite_outputs(result: LifeResult) -> FloatArray:
+    """Return the outputs (P, D, n) with zeros for lifetimes that ended in a non-finite value."""
+    return np.where(exploded(result)[:, :, None], 0.0, result.outputs)
+
+
+def exploded(result: LifeResult) -> NDArray[np.bool_]:
+    """Return (P, D): whether the lifetime ended in a non-finite value."""
+    return result.exploded_at >= 0
+
+
+def graded(fitness: FloatArray, result: LifeResult, lifetime: Lifetime, worst: float) -> FloatArray:
+    """Replace the fitness of exploded lifetimes by ``worst - (1 - s/T)``, s of T when it ended.
+
+    Args:
+        fitness: (P, D) of one condition; values of exploded lifetimes are ignored.
+        result: says when each lifetime ended.
+        lifetime: says how many times a rule is applied in a whole lifetime.
+        worst: the least fitness of a lifetime that stayed finite.
+    """
+    share = np.maximum(result.exploded_at, 0) / max(1, lifetime.n_rule_applications)
+    return np.where(exploded(result), worst - (1.0 - share), fitness)
