@@ -1,0 +1,30 @@
+"""Reports of runs and comparisons as single HTML files, and exports of champions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evosearch.compare import Comparison
+
+__all__ = ["write_comparison_report", "write_run_report"]
+
+
+def write_run_report(run: Any, path: str | Path) -> Path:
+    """Write the report of a run and return its path; code of a user's task is never imported."""
+    from evosearch.report.gather import view_of_run
+    from evosearch.report.page import write_page
+    from evosearch.report.run_report import run_page
+
+    return write_page(Path(path), run_page(view_of_run(run)))
+
+
+def write_comparison_report(comparison: Comparison, path: str | Path) -> Path:
+    """Write the report of a comparison and return its path."""
+    from evosearch.report.comparison_report import comparison_page
+    from evosearch.report.gather import groups_of_cells
+    from evosearch.report.page import write_page
+
+    groups = groups_of_cells(comparison.cells)
+    return write_page(Path(path), comparison_page(comparison, groups))

@@ -1,0 +1,73 @@
+"""A run's champion and records in the formats of other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+
+from evosearch.errors import InputError, unknown_name
+from evosearch.tables import plain
+
+SOURCES = ("python", "torch", "latex", "sympy", "brian2", "json")
+FORMATS = (*SOURCES, "csv", "safetensors")
+
+
+def export_run(run: Any, to: str) -> str | bytes:
+    """Return a run in one of ``FORMATS``.
+
+    Args:
+        run: a loaded run.
+        to: ``csv`` is the history, one line a generation; ``safetensors`` holds the history's
+            columns, the champion's constants and its fitness as arrays; all others are the
+            champion as source text.
+
+    Raises:
+        InputError: no such format, or the run has no champion yet.
+    """
+    if to not in FORMATS:
+        raise unknown_name("format", to, FORMATS)
+    if to == "csv":
+        return history_csv(run)
+    if run.champion is None:
+        raise InputError(f"the run {run.path} has no champion yet; resume it first.")
+    if to == "safetensors":
+        return arrays(run)
+    from evosearch.rules.formats import export_rule
+    from evosearch.rules.parser import parse
+
+    return export_rule(parse(run.champion.text), to)
+
+
+def history_csv(run: Any) -> str:
+    """Return the history with one line a generation and one column a figure."""
+    columns = run.history()
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    for row in zip(*(np.asarray(column).tolist() for column in columns.values()), strict=True):
+        writer.writerow(["" if plain(value) is None else value for value in row])
+    return buffer.getvalue()
+
+
+def arrays(run: Any) -> bytes:
+    """Return history, constants and fitness as safetensors; texts are in its metadata."""
+    from safetensors.numpy import save
+
+    from evosearch.rules.parser import parse
+
+    champion = run.champion
+    tensors = {
+        f"history.{name}": np.ascontiguousarray(column, dtype=np.float64)
+        for name, column in run.history().items()
+    }
+    constants = parse(champion.text).constants
+    tensors["champion.constants"] = np.array(constants, dtype=np.float64)
+    for split, value in champion.fitness.items():
+        if value is not None:
+            tensors[f"champion.fitness.{split}"] = np.array([value], dtype=np.float64)
+    facts = run.to_json()
+    metadata = {name: str(facts[name]) for name in ("run", "problem", "search", "seed")}
+    return save(tensors, metadata={**metadata, "champion": champion.text})

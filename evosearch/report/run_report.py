@@ -1,0 +1,318 @@
+"""The report of one run."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evosearch.display import duration
+from evosearch.engine.program import Terminal
+from evosearch.report import figures
+from evosearch.report.families import Group
+from evosearch.report.mathml import rule_mathml
+from evosearch.report.page import (
+    Raw,
+    bar,
+    cards,
+    details,
+    figure,
+    page,
+    paragraph,
+    section,
+    table,
+    text,
+)
+from evosearch.report.surfaces import rule_surface
+from evosearch.rules.rule import Rule
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class KnownScore:
+    """One line of the held-out table.
+
+    Attributes:
+        name: name of the rule.
+        text: its text.
+        source: authors and year.
+        test: score on test draws, None where it was not measured.
+        role: ``floor``, ``ceiling`` or nothing.
+    """
+
+    name: str
+    text: str
+    source: str
+    test: float | None
+    role: str = ""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """All that the report of a run shows; plain values, so that it can be made without a run.
+
+    Attributes:
+        facts: what ``show --json`` prints.
+        title: one line about the problem.
+        history: columns over generations.
+        pareto: rows ``size text fitness validation``.
+        champion: the champion as evolved, None where it is no rule.
+        simplified: the same, simplified.
+        reference_name: name of the best known rule.
+        reference: that rule.
+        known: held-out scores of known rules.
+        terminals: the catalogue that the rule may read.
+        groups: champions that are the same rule.
+        trajectories: steps (T,) and weights (T, k) over one lifetime, by rule name.
+        faults: counts by status.
+        statement: what the search itself claims at its end.
+        settings_text: the resolved problem file.
+        environment: versions and hardware.
+    """
+
+    facts: Mapping[str, Any]
+    title: str
+    history: Mapping[str, FloatArray]
+    pareto: Sequence[Mapping[str, Any]]
+    champion: Rule | None = None
+    simplified: Rule | None = None
+    reference_name: str = ""
+    reference: Rule | None = None
+    known: Sequence[KnownScore] = ()
+    terminals: Sequence[Terminal] = ()
+    groups: Sequence[Group] = ()
+    trajectories: Mapping[str, tuple[FloatArray, FloatArray]] = field(default_factory=dict)
+    faults: Mapping[str, int] = field(default_factory=dict)
+    statement: str = ""
+    settings_text: str = ""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_page(view: RunView) -> str:
+    """Return the HTML document of one run."""
+    facts = view.facts
+    title = f"{facts['problem']} · {facts['search']} · seed {facts['seed']}"
+    return page(
+        title,
+        [
+            _head(view, title),
+            _formulas(view),
+            _curves(view),
+            _held_out(view),
+            _pareto(view),
+            _surface(view),
+            _lifetime(view),
+            _groups(view.groups),
+            _costs(view),
+            _provenance(view),
+        ],
+    )
+
+
+def _head(view: RunView, title: str) -> str:
+    facts, champion = view.facts, view.facts["champion"]
+    fitness = champion["fitness"]
+    normalised = champion.get("normalised_test")
+    success = facts.get("success")
+    verdict = {True: "+criterion met", False: "criterion not met"}.get(success, "")
+    entries = [
+        ("test score", _number(fitness.get("test")), verdict),
+        ("normalised", _number(normalised), "0 = floor, 1 = ceiling"),
+        ("ceiling", _number(facts.get("ceiling")), f"floor {_number(facts.get('floor'))}"),
+        ("champion size", champion.get("size"), "nodes"),
+        ("evaluations", facts.get("evaluations"), f"stopped by {facts.get('stopped_by')}"),
+        ("search time", duration(float(facts.get("wall_s") or 0)), _lifetimes(facts)),
+    ]
+    return (
+        f"<h1>{text(title)}</h1>{paragraph(view.title, 'lead muted')}{cards(entries)}"
+        f"{paragraph(view.statement)}"
+    )
+
+
+def _lifetimes(facts: Mapping[str, Any]) -> str:
+    return f"{facts['lifetimes']:,} lifetimes" if facts.get("lifetimes") else ""
+
+
+def _number(value: Any) -> str:
+    is_known = isinstance(value, (int, float)) and math.isfinite(value)
+    return f"{value:.4f}" if is_known else "–"
+
+
+def _formulas(view: RunView) -> str:
+    champion = view.facts["champion"]
+    boxes = []
+    shown = view.simplified or view.champion
+    if shown is not None:
+        boxes.append(_rule_box("Champion, simplified", shown, "rule champion"))
+    if view.champion is not None and view.champion.text != (shown.text if shown else ""):
+        boxes.append(_rule_box("Champion, as evolved", view.champion, "rule"))
+    if view.reference is not None:
+        boxes.append(_rule_box(f"Best known: {view.reference_name}", view.reference, "rule"))
+    if not boxes:
+        return section("Champion", f"<pre>{text(champion.get('text', ''))}</pre>")
+    latex = champion.get("latex")
+    return section(
+        "What was found",
+        f'<div class="rules">{"".join(boxes)}</div>',
+        details("LaTeX", latex) if latex else "",
+    )
+
+
+def _rule_box(title: str, rule: Rule, kind: str) -> str:
+    return (
+        f'<div class="{kind}"><h3>{text(title)}</h3>{rule_mathml(rule)}'
+        f"<code>{text(rule.text)}</code></div>"
+    )
+
+
+def _curves(view: RunView) -> str:
+    if len(view.history.get("evaluations", ())) < 2:
+        return ""
+    drawing = figures.curves_figure(
+        view.history, floor=view.facts.get("floor"), ceiling=view.facts.get("ceiling")
+    )
+    caption = "Fitness over the search; floor and ceiling are measured on test draws."
+    return section("How it was found", figure(drawing, caption))
+
+
+def _held_out(view: RunView) -> str:
+    facts, champion = view.facts, view.facts["champion"]
+    floor, ceiling = facts.get("floor"), facts.get("ceiling")
+    lines = [
+        (row.test, (row.name, row.role or row.source, Raw(f"<code>{text(row.text)}</code>")))
+        for row in view.known
+    ]
+    shown = champion.get("simplified") or champion.get("text", "")
+    own = (champion["fitness"].get("test"), ("champion", "this run", Raw(f"<code>{text(shown)}</code>")))  # fmt: skip
+    ordered = sorted([own, *lines], key=lambda line: -_rankable(line[0]))
+    rows = [
+        (*words, _number(test), bar(_normalise(test, floor, ceiling))) for test, words in ordered
+    ]
+    index = next(i for i, line in enumerate(ordered) if line is own)
+    columns = ("rule", "source", "text", "test", "normalised")
+    splits = ", ".join(f"{name} {_number(value)}" for name, value in champion["fitness"].items())
+    return section(
+        "Held-out scores",
+        paragraph(f"Champion: {splits}. Test draws were scored once, after the search."),
+        table(columns, rows, champion=index),
+    )
+
+
+def _rankable(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else -math.inf
+
+
+def _normalise(value: Any, floor: Any, ceiling: Any) -> float | None:
+    if not all(isinstance(item, (int, float)) for item in (value, floor, ceiling)):
+        return None
+    if ceiling == floor or not math.isfinite(value):
+        return None
+    return float((value - floor) / (ceiling - floor))
+
+
+def _pareto(view: RunView) -> str:
+    if not view.pareto:
+        return ""
+    champion = view.facts["champion"]
+    drawing = figures.pareto_figure(
+        [int(row["size"]) for row in view.pareto],
+        [_finite(row.get("fitness")) for row in view.pareto],
+        [_finite(row.get("validation")) for row in view.pareto],
+        champion_size=champion.get("size"),
+    )
+    rows = [
+        (row["size"], _number(row.get("fitness")), _number(row.get("validation")),
+         Raw(f"<code>{text(row['text'])}</code>"))
+        for row in view.pareto
+    ]  # fmt: skip
+    index = next((i for i, r in enumerate(view.pareto) if r["text"] == champion.get("text")), None)
+    return section(
+        "Fitness against size",
+        figure(drawing, "The best rule of each size that no smaller rule beats."),
+        table(("size", "search", "validation", "rule"), rows, champion=index),
+    )
+
+
+def _finite(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) else math.nan
+
+
+def _surface(view: RunView) -> str:
+    parts = []
+    for name, rule in (("champion", view.champion), (view.reference_name, view.reference)):
+        surface = rule_surface(rule, view.terminals) if rule is not None else None
+        if surface is None:
+            continue
+        held = ", ".join(f"{key} = {value:.3g}" for key, value in surface.held.items())
+        caption = f"{name}: value of the rule over {surface.x} and {surface.y}; the line is zero."
+        drawing = figures.surface_figure(
+            surface.panels,
+            x_range=surface.x_range,
+            y_range=surface.y_range,
+            x_name=surface.x,
+            y_name=surface.y,
+        )
+        parts.append(figure(drawing, caption + (f" Held: {held}." if held else "")))
+    return section("What it does", *parts)
+
+
+def _lifetime(view: RunView) -> str:
+    if not view.trajectories:
+        return ""
+    drawing = figures.weights_figure(view.trajectories)
+    caption = "Weights over one lifetime on the first test draw, each rule at its own step size."
+    return section("Weights over one lifetime", figure(drawing, caption))
+
+
+def _groups(groups: Sequence[Group]) -> str:
+    rows = [
+        (Raw(f"<code>{text(group.form)}</code>"), len(group.members), group.n_behaviours,
+         ", ".join(group.members[:12]) + (" …" if len(group.members) > 12 else ""))
+        for group in groups
+    ]  # fmt: skip
+    words = (
+        "Rules with the same signed terms stand together, whatever their constants; rules that "
+        "are no polynomial are grouped by how they behave on fixed probes."
+    )
+    body = table(("form", "members", "behaviours", "which"), rows)
+    return section("Equivalent champions", paragraph(words, "muted"), body) if rows else ""
+
+
+def _costs(view: RunView) -> str:
+    facts = view.facts
+    names = ("generations", "evaluations", "lifetimes", "synapse_updates", "wall_s")
+    rows: list[tuple[Any, ...]] = [
+        (name.replace("_", " ").replace("wall s", "seconds"), facts.get(name)) for name in names
+    ]
+    rows += [(f"candidates {status}", count) for status, count in view.faults.items()]
+    return section("What it cost", table(("", ""), rows))
+
+
+def _provenance(view: RunView) -> str:
+    facts = view.facts
+    rows = [(key, value) for key, value in _flat(view.environment)]
+    problem, search = shlex.quote(str(facts["problem"])), shlex.quote(str(facts["search"]))
+    command = f"evosearch run {problem} --search {search} --seed {facts['seed']}"
+    return section(
+        "Settings and versions",
+        f"<pre>{text(command)}</pre>",
+        details("the problem as it was run", view.settings_text) if view.settings_text else "",
+        table(("", ""), rows),
+        f"<footer>Run {text(facts['run'])}.</footer>",
+    )
+
+
+def _flat(mapping: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            rows += [(f"{key} · {inner}", str(item)) for inner, item in value.items()]
+        else:
+            rows.append((str(key), str(value)))
+    return rows

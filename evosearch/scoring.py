@@ -1,0 +1,152 @@
+"""One candidate scored on one split, as ``evosearch evaluate`` reports it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evosearch.outcome import FloatArray, Json
+from evosearch.tables import cell, plain
+
+if TYPE_CHECKING:
+    from evosearch.evaluation import Evaluator
+    from evosearch.problem import Problem
+    from evosearch.rules.rule import Rule
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one candidate scored; prints and renders in a notebook.
+
+    Attributes:
+        problem: name of the problem.
+        candidate: text of the rule.
+        split: search, validation or test.
+        draws: number of draws.
+        mean: mean fitness over draws.
+        sd: standard deviation over draws, None for a single one.
+        normalised: 0 at the floor, 1 at the ceiling, None where the two are equal.
+        floor: mean of the trivial control on the same draws.
+        ceiling: mean of the reference on the same draws.
+        parameters: constants of the rule.
+        metrics: further figures of the problem; ``scale`` is the factor of the step size.
+        per_draw: (draws,) fitness.
+    """
+
+    problem: str
+    candidate: str
+    split: str
+    draws: int
+    mean: float
+    sd: float | None
+    normalised: float | None
+    floor: float | None
+    ceiling: float | None
+    parameters: int
+    metrics: Mapping[str, float]
+    per_draw: FloatArray = field(repr=False, compare=False)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the keys that ``evaluate --json`` promises."""
+        names = ("problem", "candidate", "split", "draws", "mean", "sd", "normalised")
+        names += ("floor", "ceiling", "parameters", "metrics")
+        return {name: plain(getattr(self, name)) for name in names}
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(cell(value))}</td></tr>"
+            for name, value in self.to_json().items()
+            if not isinstance(value, dict)
+        )
+        return f"<table>{rows}</table>"
+
+
+def score_candidate(
+    problem: Problem,
+    rule: Rule,
+    *,
+    split: str = "test",
+    seeds: int | None = None,
+    scale: float | None = None,
+    workers: int | None = None,
+    device: str = "cpu",
+) -> Score:
+    """Score a rule on one split, and floor and ceiling on the same draws.
+
+    Args:
+        problem: says what is scored and how.
+        rule: the candidate.
+        split: ``search``, ``validation`` or ``test``.
+        seeds: number of draws, None for the split's own.
+        scale: factor of the step size, None for the best on validation draws.
+        workers: threads or processes.
+        device: ``cpu`` or a torch device.
+
+    Raises:
+        InputError: there is no such split.
+        RunError: the candidate failed; the message says how.
+    """
+    from evosearch.errors import RunError, unknown_name
+    from evosearch.evaluation import Evaluator
+
+    splits = ("search", "validation", "test")
+    if split not in splits:
+        raise unknown_name("split", split, splits)
+    draws = problem.draws(split, count=seeds)
+    with Evaluator(problem, workers=workers, device=device) as evaluator:
+        factor = scale if scale is not None else best_scale(evaluator, problem, rule)
+        outcome = evaluator.evaluate([rule], draws, scales=(factor,))
+        if outcome.status[0] != "ok":
+            reason = outcome.messages[0] if outcome.messages else outcome.status[0]
+            raise RunError(f"the rule could not be scored on {problem.name}: {reason}.")
+        floor, ceiling = (
+            _known_score(evaluator, problem, name, draws) for name in (problem.floor, problem.ceiling)
+        )
+    values = outcome.per_draw[0]
+    mean = float(np.mean(values))
+    metrics = {name: float(column[0]) for name, column in outcome.metrics.items()}
+    metrics |= {"scale": float(factor), "exploded": float(outcome.exploded[0])}
+    return Score(
+        problem=problem.name,
+        candidate=rule.text,
+        split=split,
+        draws=len(values),
+        mean=mean,
+        sd=float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        normalised=_normalise(mean, floor, ceiling),
+        floor=floor,
+        ceiling=ceiling,
+        parameters=len(rule.constants),
+        metrics=metrics,
+        per_draw=values,
+    )
+
+
+def best_scale(evaluator: Evaluator, problem: Problem, rule: Rule) -> float:
+    """Return the problem's factor of the step size at which a rule does best on validation."""
+    factors = tuple(problem.eta_factors)
+    if len(factors) == 1:
+        return float(factors[0])
+    outcome = evaluator.evaluate([rule], problem.draws("validation"), scales=factors)
+    return float(outcome.scale[0])
+
+
+def _known_score(
+    evaluator: Evaluator, problem: Problem, name: str | None, draws: Any
+) -> float | None:
+    if not name:
+        return None
+    rule = problem.known[name]
+    factor = best_scale(evaluator, problem, rule)
+    outcome = evaluator.evaluate([rule], draws, scales=(factor,))
+    return float(np.mean(outcome.per_draw[0])) if outcome.status[0] == "ok" else None
+
+
+def _normalise(value: float, floor: float | None, ceiling: float | None) -> float | None:
+    if floor is None or ceiling is None or floor == ceiling:
+        return None
+    return (value - floor) / (ceiling - floor)

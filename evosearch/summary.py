@@ -1,0 +1,177 @@
+"""Results as people read them, on stdout; the same results as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evosearch.display import duration, rich_table
+from evosearch.tables import Table, cell, plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from evosearch.compare import Comparison
+    from evosearch.doctor import Finding
+    from evosearch.scoring import Score
+
+MAX_PARETO_ROWS = 12
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print exactly one JSON object; non-finite numbers become null."""
+    sys.stdout.write(json.dumps(plain(dict(value)), ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def print_table(table: Table) -> None:
+    """Print a table; a message of its own where it has no row."""
+    if len(table):
+        _console().print(rich_table(table))
+    else:
+        sys.stdout.write(f"{table.title}: none.\n")
+
+
+def print_run(run: Any, *, report: Path | None = None) -> None:
+    """Print a run: the champion beside the best known rule, scores, front, and where it lies."""
+    facts = run.to_json()
+    console = _console()
+    console.print(_headline(facts), style="bold")
+    console.print()
+    for label, text in _rule_lines(run, facts):
+        console.print(f"  {label:<12} {text}", soft_wrap=True)
+    console.print()
+    console.print(rich_table(score_table(run)))
+    front = pareto_table(run)
+    if len(front):
+        console.print(rich_table(front))
+    verdict = {True: "success criterion met", False: "success criterion not met"}
+    for line in (verdict.get(facts["success"], ""), getattr(run, "summary", "")):
+        if line:
+            console.print(f"  {line}", soft_wrap=True)
+    console.print(f"  run     {run.path}", soft_wrap=True)
+    if report is not None:
+        console.print(f"  report  {report}", soft_wrap=True)
+
+
+def _headline(facts: Mapping[str, Any]) -> str:
+    return (
+        f"{facts['problem']} · {facts['search']} · seed {facts['seed']} · "
+        f"{facts['evaluations']:,} evaluations in {duration(facts['wall_s'] or 0)} "
+        f"(stopped by {facts['stopped_by']})"
+    )
+
+
+def _rule_lines(run: Any, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    champion = facts["champion"]
+    lines = [("evolved", str(champion["text"])), ("simplified", str(champion["simplified"]))]
+    reference = reference_of(run)
+    if reference is not None:
+        lines.append((reference[0], reference[1]))
+    return lines
+
+
+def reference_of(run: Any) -> tuple[str, str, str] | None:
+    """Return name, text and source of the known rule that is the run's ceiling, if it has one."""
+    from evosearch.rules.library import KNOWN
+
+    name = getattr(run, "ceiling_name", None)
+    if not name:
+        return None
+    rules = getattr(run, "known", {})
+    text = rules[name].text if name in rules else ""
+    source = f"{KNOWN[name].authors} {KNOWN[name].year}" if name in KNOWN else ""
+    return name, text, source
+
+
+def score_table(run: Any) -> Table:
+    """Return the champion's scores on all splits beside floor, ceiling and known rules."""
+    facts = run.to_json()
+    champion = facts["champion"]
+    fitness = champion["fitness"]
+    rows: list[tuple[Any, ...]] = [
+        ("champion", *(fitness.get(name) for name in ("search", "validation", "test")),
+         champion["normalised_test"])
+    ]  # fmt: skip
+    floor, ceiling = facts["floor"], facts["ceiling"]
+    named = {getattr(run, "floor_name", None): "floor", getattr(run, "ceiling_name", None): "ceiling"}  # fmt: skip
+    for name, test in sorted(facts["baselines"].items(), key=lambda item: -_key(item[1])):
+        label = f"{name} ({named[name]})" if name in named else name
+        rows.append((label, None, None, test, normalise(test, floor, ceiling)))
+    return Table("scores", ("rule", "search", "validation", "test", "normalised"), tuple(rows))
+
+
+def normalise(value: Any, floor: Any, ceiling: Any) -> float | None:
+    """Return (value - floor) / (ceiling - floor), None where it means nothing."""
+    if not all(isinstance(item, (int, float)) for item in (value, floor, ceiling)):
+        return None
+    if ceiling == floor or not math.isfinite(value):
+        return None
+    return float((value - floor) / (ceiling - floor))
+
+
+def _key(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else -math.inf
+
+
+def pareto_table(run: Any) -> Table:
+    """Return the Pareto front of fitness and size, at most twelve rows of it."""
+    front = list(run.pareto)
+    shown = front[:MAX_PARETO_ROWS]
+    rows = tuple((row["size"], row["fitness"], row["validation"], row["text"]) for row in shown)
+    more = f" (the {MAX_PARETO_ROWS} smallest of {len(front)})" if len(front) > len(shown) else ""
+    title = f"Pareto front of fitness and size{more}"
+    return Table(title, ("size", "search", "validation", "rule"), rows)
+
+
+def print_score(score: Score) -> None:
+    """Print what ``evaluate`` measured."""
+    console = _console()
+    console.print(f"{score.problem} · {score.split} · {score.draws} draws", style="bold")
+    facts = score.to_json()
+    for name in ("candidate", "mean", "sd", "normalised", "floor", "ceiling", "parameters"):
+        console.print(f"  {name:<12} {cell(facts[name])}", soft_wrap=True)
+    for name, value in score.metrics.items():
+        console.print(f"  {name:<12} {cell(value)}", soft_wrap=True)
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print the summary, the tests and where the comparison lies."""
+    console = _console()
+    console.print(rich_table(comparison.table()))
+    tests = comparison.tests_table()
+    if len(tests):
+        console.print(rich_table(tests))
+    console.print(f"  comparison  {comparison.path}", soft_wrap=True)
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print the checks of ``doctor``, one a line."""
+    console = _console()
+    for finding in findings:
+        mark = "ok   " if finding.is_ok else "FAIL "
+        console.print(f"{mark} {finding.name}: {finding.detail}", soft_wrap=True)
+
+
+def print_mapping(title: str, mapping: Mapping[str, Any]) -> None:
+    """Print nested figures as one table of dotted names."""
+    rows: list[tuple[str, Any]] = []
+    pending: list[tuple[str, Any]] = [(str(key), value) for key, value in mapping.items()]
+    while pending:
+        name, value = pending.pop(0)
+        if isinstance(value, Mapping):
+            pending[:0] = [(f"{name} {key}", item) for key, item in value.items()]
+        else:
+            rows.append((name, value))
+    print_table(Table(title, ("figure", "value"), tuple(rows)))
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 160
+    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=width)

@@ -1,0 +1,114 @@
+"""The problem file that ``evosearch new`` writes: complete, commented, runnable as it is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from evosearch.errors import InputError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+TEMPLATE = '''\
+# A problem: what a candidate is, how it is scored, and which searches are let loose on it.
+# Run it with:  evosearch run @NAME@.toml
+# Every key may be changed for one run:  evosearch run @NAME@.toml --set rule.eta=0.01
+schema = 1
+name = "@NAME@"
+title = "@NAME@: one line that people see in lists"
+description = """
+What is learned, what counts as success, and what is already known.
+"""
+citations = []           # authors, title, venue, year of the work that this reproduces
+default_search = "gp"    # what `evosearch run` uses; --search names another
+floor = "zero"           # the trivial control, one of [known.*]
+ceiling = "oja"          # the reference, one of [known.*]
+
+# What networks live through. A built-in task (see `evosearch list tasks`) with its settings, or
+# one of your own: kind = "@NAME@.py:score", a function score(candidate, rng) -> float in a file
+# beside this one. It gets an evosearch.Rule (call it: candidate(w=..., pre=..., post=...)) and a
+# numpy random generator, and returns a fitness: higher is better.
+[task]
+kind = "oja_pc1"
+inputs = 3
+steps = 200
+
+# What a rule may be made of. w is the weight, pre and post the activities of its two ends.
+[rule]
+form = "increment"       # w + eta * rule; "absolute": the rule is the new weight
+terminals = ["w", "pre", "post"]
+functions = ["add", "sub", "mul"]
+constants = [1.0]
+ephemeral = [-2.0, 2.0]  # random constants are drawn from this range
+max_size = 31            # nodes
+eta = 0.05               # step size
+eta_factors = [0.1, 0.2, 0.3, 0.5, 1.0]  # tried for every rule, the best chosen on validation
+clip = [-5.0, 5.0]
+dtype = "float32"
+
+# Disjoint sets of draws: the search sees the first, the champion is chosen on the second, and the
+# third is scored once, at the end. Settings of the task may differ, as steps does here.
+[splits.search]
+draws = 8
+is_fresh = false         # true: new draws each generation
+
+[splits.validation]
+draws = 20
+
+[splits.test]
+draws = 20
+steps = 400
+
+# Rules to stand beside the champion: by library name (`evosearch list rules`) or as text.
+[known.zero]
+library = "zero"
+
+[known.oja]
+library = "oja"
+
+[known.hebb_decay]
+text = "pre*post - w"
+
+# When a run counts as successful: a threshold, or at least as good as a known rule.
+[success]
+split = "test"
+reference = "oja"
+margin = 0.0
+
+# The searches that fit, with their budgets of candidate evaluations and their settings.
+[searches.gp]
+budget = 5000
+population = 100
+
+[searches.enumerate]
+budget = 10000
+
+[searches.random]
+budget = 5000
+
+# Changes under a name: evosearch run @NAME@.toml --preset quick
+[presets.quick]
+"task.steps" = 50
+"splits.search.draws" = 4
+"searches.gp.budget" = 300
+"searches.gp.population" = 30
+'''
+
+
+def write_problem(name: str, folder: Path) -> Path:
+    """Write ``NAME.toml`` into a folder and return its path.
+
+    Raises:
+        InputError: the name cannot be a file's, or the file is there already.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"{name!r} is no name for a problem; use up to 64 letters, digits, '_', '-' and '.', "
+            "beginning with a letter or digit."
+        )
+    path = folder / f"{name}.toml"
+    if path.exists():
+        raise InputError(f"{path} exists already; choose another name or move it away.")
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder.")
+    path.write_text(TEMPLATE.replace("@NAME@", name), encoding="utf-8")
+    return path
