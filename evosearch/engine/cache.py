@@ -1,0 +1,47 @@
+"""Where compiled code is kept: a folder of this user alone, named by what the code depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+import llvmlite
+import llvmlite.binding
+import numba
+
+
+def engine_digest() -> str:
+    """Hash the engine's sources, the compiler's versions and the processor."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.name.encode())
+        digest.update(source.read_bytes())
+    for fact in (
+        numba.__version__,
+        llvmlite.__version__,
+        platform.python_version(),
+        llvmlite.binding.get_host_cpu_name(),
+        llvmlite.binding.get_host_cpu_features().flatten(),
+    ):
+        digest.update(fact.encode())
+    return digest.hexdigest()[:16]
+
+
+def compiled_code_folder() -> Path:
+    """Return the folder for this engine on this machine, made private to the user."""
+    root = os.environ.get("EVOSEARCH_CACHE") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "evosearch"
+    )
+    folder = Path(root) / f"engine-{engine_digest()}"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.chmod(folder, 0o700)
+    return folder
+
+
+def use_private_cache() -> Path:
+    """Point the compiler at the private folder; call before compiled functions are declared."""
+    folder = compiled_code_folder()
+    numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
+    return folder

@@ -1,0 +1,521 @@
+"""Tier 1: one compiled call runs whole lifetimes of many candidates on many draws.
+
+The lifetime is a list of phases (:mod:`evosearch.engine.lifetime`), the rule a program
+(:mod:`evosearch.engine.program`). Candidates are the outer loop, groups of draws the next one,
+time the inner one; nothing is allocated inside.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from evosearch.engine import elementary as el
+from evosearch.engine import kernels, philox
+from evosearch.engine.contract import BLOCK, LANES
+from evosearch.engine.phases import (
+    A,
+    ARGMAX,
+    B,
+    C,
+    D,
+    E,
+    LOAD,
+    MAP,
+    MATVEC,
+    MATVEC_T,
+    OP,
+    RANDOM,
+    REDUCE,
+    REDUCE_MAX,
+    REDUCE_MEAN,
+    REDUCE_MIN,
+    REPEAT,
+    REPEAT_END,
+    ROW,
+    RULE,
+)
+from evosearch.engine.program import Level, Op, Section
+
+u8 = np.uint64
+_BLOCK, _LANES = u8(BLOCK), u8(LANES)
+_SYNAPSE, _POST, _PRE = int(Level.SYNAPSE), int(Level.POST), int(Level.PRE)
+_NETWORK_END, _PRE_END, _POST_END, _TILE_END, _SYNAPSE_END = (int(s) for s in Section)
+_EXPAND_PRE = int(Op.EXPAND_PRE)
+_COMPILE = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+
+
+@njit(**_COMPILE)
+def register_size(level: Any, n_in: Any, n_out: Any, lanes: Any) -> Any:
+    """Return the values that a register takes, rounded up to whole vectors."""
+    size = lanes
+    if level == _SYNAPSE:
+        size = _BLOCK
+    elif level == _POST:
+        size = n_out * lanes
+    elif level == _PRE:
+        size = n_in * lanes
+    return (size + _LANES - u8(1)) // _LANES * _LANES
+
+
+@njit(**_COMPILE)
+def place(
+    ws: Any, off: Any, site: Any, base: Any, bind: Any, levels: Any, first: Any, last: Any,
+    constants: Any, values: Any, first_constant: Any, last_constant: Any,
+    n_in: Any, n_out: Any, lanes: Any,
+) -> Any:  # fmt: skip
+    """Give each register its offset and write the constants; return the end of the region.
+
+    ``bind[site]`` is the number of terminals, then the buffer of each.
+    """
+    position = base
+    for r in range(last - first):
+        if r < bind[site, 0]:
+            off[site, r] = u8(max(bind[site, 1 + r], 0)) * lanes
+        else:
+            off[site, r] = position
+            position += register_size(levels[first + r], n_in, n_out, lanes)
+    for k in range(first_constant, last_constant):
+        r = constants[k]
+        value = ws.dtype.type(values[k])
+        for t in range(register_size(levels[first + r], n_in, n_out, lanes)):
+            ws[off[site, r] + t] = value
+    return position
+
+
+@njit(**_COMPILE)
+def _update(
+    ws: Any, w: Any, f: Any, count: Any, eta: Any, is_increment: Any, low: Any, high: Any
+) -> Any:
+    """Write project(w + eta f), or project(f); return how many values were not finite.
+
+    Those are written as NaN, so that the clip cannot hide them.
+    """
+    zero, one = np.int32(0), np.int32(1)
+    largest = np.finfo(ws.dtype.type).max
+    nan = ws.dtype.type(np.nan)
+    bad = zero
+    if is_increment:
+        for t in range(u8(count)):
+            value = ws[w + t] + eta * ws[f + t]
+            is_finite = abs(value) <= largest
+            value = el.select(value > high, high, value)
+            value = el.select(value < low, low, value)
+            ws[w + t] = el.select(is_finite, value, nan)
+            bad = np.int32(bad + el.select(is_finite, zero, one))
+    else:
+        for t in range(u8(count)):
+            value = ws[f + t]
+            is_finite = abs(value) <= largest
+            value = el.select(value > high, high, value)
+            value = el.select(value < low, low, value)
+            ws[w + t] = el.select(is_finite, value, nan)
+            bad = np.int32(bad + el.select(is_finite, zero, one))
+    return bad
+
+
+@njit(**_COMPILE)
+def _copy(ws: Any, target: Any, source: Any, count: Any) -> None:
+    for t in range(u8(count)):
+        ws[target + t] = ws[source + t]
+
+
+@njit(**_COMPILE)
+def apply_rule(
+    ws: Any, code: Any, first: Any, ends: Any, program: Any, off: Any, site: Any, levels: Any,
+    bind: Any, outputs: Any, n_in: Any, n_out: Any, lanes: Any, eta: Any, low: Any, high: Any,
+) -> Any:  # fmt: skip
+    """Apply a rule once to all synapses; return how many new weights were not finite.
+
+    ``outputs`` has rows (terminal, register, is_increment), the weights first.
+    """
+    row = n_in * lanes
+    execute = kernels.execute
+    network, pre, post, tile, end = (
+        first + ends[program, _NETWORK_END], first + ends[program, _PRE_END],
+        first + ends[program, _POST_END], first + ends[program, _TILE_END],
+        first + ends[program, _SYNAPSE_END],
+    )  # fmt: skip
+    zero = u8(0)
+    if network > first:
+        execute(ws, code, first, network, off, site, lanes, lanes, n_in, zero)
+    if pre > network:
+        execute(ws, code, network, pre, off, site, row, lanes, n_in, zero)
+    if post > pre:
+        execute(ws, code, pre, post, off, site, n_out * lanes, lanes, n_in, zero)
+    bad = 0
+    if row <= _BLOCK:
+        rows = _BLOCK // row
+        if tile > post:
+            execute(ws, code, post, tile, off, site, rows * row, lanes, n_in, zero)
+        i = zero
+        while i < n_out:
+            count = min(rows, n_out - i) * row
+            bad += _block(ws, code, tile, end, off, site, levels, bind, outputs, i * row, count,
+                          n_in, lanes, i, eta, low, high)  # fmt: skip
+            i += rows
+    else:
+        width = _BLOCK // lanes * lanes
+        for k in range(post, tile):
+            if code[k, 0] != _EXPAND_PRE:
+                execute(ws, code, k, k + u8(1), off, site, width, lanes, n_in, zero)
+        for i in range(n_out):
+            start = zero
+            while start < row:
+                # A block within one row reads values of the pre units where they stand.
+                for k in range(post, tile):
+                    if code[k, 0] == _EXPAND_PRE:
+                        off[site, code[k, 1]] = off[site, code[k, 2]] + start
+                count = min(width, row - start)
+                bad += _block(ws, code, tile, end, off, site, levels, bind, outputs,
+                              i * row + start, count, n_in, lanes, i, eta, low, high)  # fmt: skip
+                start += width
+    for k in range(1, outputs.shape[0]):
+        target, source = outputs[k, 0], outputs[k, 1]
+        level = levels[target]
+        if level != _SYNAPSE:
+            size = row if level == _PRE else (n_out * lanes if level == _POST else lanes)
+            _copy(ws, off[site, target], off[site, source], size)
+    return bad
+
+
+@njit(**_COMPILE)
+def _block(
+    ws: Any, code: Any, first: Any, end: Any, off: Any, site: Any, levels: Any, bind: Any,
+    outputs: Any, start: Any, count: Any, n_in: Any, lanes: Any, row: Any, eta: Any, low: Any,
+    high: Any,
+) -> Any:  # fmt: skip
+    """Run the synapse section on one block and write its results."""
+    for r in range(bind[site, 0]):
+        if levels[r] == _SYNAPSE and bind[site, 1 + r] >= 0:
+            off[site, r] = u8(bind[site, 1 + r]) * lanes + start
+    if end > first:
+        kernels.execute(ws, code, first, end, off, site, count, lanes, n_in, row)
+    for k in range(1, outputs.shape[0]):
+        if levels[outputs[k, 0]] == _SYNAPSE:
+            _copy(ws, off[site, outputs[k, 0]], off[site, outputs[k, 1]], count)
+    return _update(ws, off[site, outputs[0, 0]], off[site, outputs[0, 1]], count, eta,
+                   outputs[0, 2] != 0, low, high)  # fmt: skip
+
+
+@njit(**_COMPILE)
+def _project_rows(
+    ws: Any, w: Any, birth: Any, n_out: Any, n_in: Any, lanes: Any, acc: Any,
+    is_zero_diagonal: Any, keeps_sign: Any, row_norm: Any,
+) -> None:  # fmt: skip
+    """Apply the projections that need more than one weight or the weight at birth."""
+    zero = ws.dtype.type(0)
+    row = n_in * lanes
+    if keeps_sign:
+        for t in range(n_out * row):
+            value = ws[w + t]
+            ws[w + t] = el.select(value * ws[birth + t] < zero, zero, value)
+    if is_zero_diagonal:
+        for i in range(min(n_in, n_out)):
+            for t in range(lanes):
+                ws[w + i * row + i * lanes + t] = zero
+    if row_norm > zero:
+        square, total = acc, acc + row
+        for i in range(n_out):
+            start = w + i * row
+            for t in range(row):
+                ws[square + t] = ws[start + t] * ws[start + t]
+            kernels.sum_rows(ws, total, square, n_in, lanes, total + lanes)
+            for j in range(n_in):
+                for t in range(lanes):
+                    length = np.sqrt(ws[total + t])
+                    value = ws[start + j * lanes + t]
+                    ws[start + j * lanes + t] = el.select(
+                        length > zero, value * (row_norm / length), value
+                    )
+
+
+@njit(**_COMPILE)
+def _mark_exploded(
+    ws: Any, values: Any, n: Any, lanes: Any, matrix: Any, size: Any, exploded: Any, step: Any
+) -> Any:
+    """Note each draw with a non-finite value and zero its weights; return how many are new.
+
+    A dead draw keeps its lane, but its zeroed weights no longer raise the alarm.
+    """
+    largest = np.finfo(ws.dtype.type).max
+    new = 0
+    for lane in range(exploded.size):
+        is_bad = False
+        for k in range(n):
+            if not abs(ws[values + k * lanes + u8(lane)]) <= largest:
+                is_bad = True
+                break
+        if is_bad:
+            if exploded[lane] < 0:
+                exploded[lane] = step
+                new += 1
+            for k in range(size):
+                ws[matrix + k * lanes + u8(lane)] = ws.dtype.type(0)
+    return new
+
+
+@njit(**_COMPILE)
+def _row_of(phases: Any, pc: Any, counters: Any) -> Any:
+    """Return constant + sum of coefficient * loop counter."""
+    row = phases[pc, ROW]
+    for depth in range(counters.size):
+        row += phases[pc, ROW + 1 + depth] * counters[depth]
+    return row
+
+
+@njit(**_COMPILE)
+def _load(
+    ws: Any, phases: Any, pc: Any, row: Any, data: Any, tables: Any, index: Any, indices: Any,
+    group: Any, lanes: Any,
+) -> None:  # fmt: skip
+    """Copy one row of a table into a buffer, for all draws of the group."""
+    target, n = u8(phases[pc, A]) * lanes, u8(phases[pc, B])
+    table, chooser = phases[pc, C], phases[pc, D]
+    start, rows, is_shared = u8(tables[table, 0]), u8(tables[table, 1]), tables[table, 3] != 0
+    row = u8(row)
+    if chooser < 0 and not is_shared:
+        source = start + ((group * rows + row) * n) * lanes
+        for t in range(n * lanes):
+            ws[target + t] = data[source + t]
+        return
+    for lane in range(lanes):
+        here = row
+        if chooser >= 0:
+            first, length = u8(indices[chooser, 0]), u8(indices[chooser, 1])
+            if indices[chooser, 2] != 0:
+                here = u8(index[first + row])
+            else:
+                here = u8(index[first + (group * length + row) * lanes + lane])
+        for k in range(n):
+            if is_shared:
+                ws[target + k * lanes + lane] = data[start + here * n + k]
+            else:
+                ws[target + k * lanes + lane] = data[
+                    start + ((group * rows + here) * n + k) * lanes + lane
+                ]
+
+
+@njit(**_COMPILE)
+def _random(
+    ws: Any, target: Any, n: Any, lanes: Any, is_normal: Any, step: Any, stream: Any, keys: Any,
+    first: Any,
+) -> None:  # fmt: skip
+    """Fill a buffer with Philox numbers, keyed by draw, counted by step, unit and stream."""
+    for lane in range(lanes):
+        draw = min(first + lane, u8(keys.shape[0] - 1))
+        k0, k1 = u8(keys[draw, 0]), u8(keys[draw, 1])
+        for unit in range(n):
+            a, b, c, d = philox.philox(u8(step), unit, stream, u8(0), k0, k1)
+            value = philox.uniform(a, b)
+            if is_normal:
+                value = philox.normal(value, philox.uniform(c, d))
+            ws[target + unit * lanes + lane] = ws.dtype.type(value)
+
+
+@njit(**_COMPILE)
+def _reduce(
+    ws: Any, target: Any, source: Any, n: Any, lanes: Any, kind: Any, acc: Any
+) -> None:
+    """Reduce the units of a buffer to one number a draw."""
+    if kind == REDUCE_MIN or kind == REDUCE_MAX:
+        for lane in range(lanes):
+            best = ws[source + lane]
+            for k in range(u8(1), n):
+                value = ws[source + k * lanes + lane]
+                if (kind == REDUCE_MIN and value < best) or (kind == REDUCE_MAX and value > best):
+                    best = value
+            ws[target + lane] = best
+        return
+    kernels.sum_rows(ws, target, source, n, lanes, acc)
+    if kind == REDUCE_MEAN:
+        for lane in range(lanes):
+            ws[target + lane] = ws[target + lane] / ws.dtype.type(n)
+
+
+@njit(**_COMPILE)
+def _argmax(ws: Any, target: Any, source: Any, n: Any, lanes: Any) -> None:
+    """Write 1 at the first greatest unit of each draw and 0 elsewhere."""
+    for lane in range(lanes):
+        best = u8(0)
+        for k in range(u8(1), n):
+            if ws[source + k * lanes + lane] > ws[source + best * lanes + lane]:
+                best = k
+        for k in range(n):
+            ws[target + k * lanes + lane] = ws.dtype.type(1 if k == best else 0)
+
+
+@njit(**_COMPILE)
+def run_group(
+    ws: Any, off: Any, phases: Any, code: Any, code_start: Any, ends: Any, levels: Any,
+    outputs: Any, map_outputs: Any, candidate: Any, n_candidates: Any, binds: Any, shapes: Any,
+    scratch: Any, data: Any, tables: Any, index: Any, indices: Any, keys: Any, group: Any,
+    lanes: Any, eta: Any, bounds: Any, flags: Any, exploded: Any, counters: Any, starts: Any,
+) -> Any:  # fmt: skip
+    """Live one life of one candidate on one group of draws; return the rule applications made.
+
+    ``off`` holds one row of register offsets a rule or map phase, placed by the caller; ``levels``
+    and ``outputs`` are those of the candidate.
+    """
+    depth, step, alive, pc = 0, 0, exploded.size, 0
+    low, high, row_norm = bounds[0], bounds[1], bounds[2]
+    largest = np.finfo(ws.dtype.type).max
+    n_rules = shapes.shape[0]
+    counters[:] = 0
+    while pc < phases.shape[0]:
+        op, a, b, c = phases[pc, OP], phases[pc, A], phases[pc, B], phases[pc, C]
+        if op == RULE:
+            n_out, n_in = u8(shapes[a, 0]), u8(shapes[a, 1])
+            matrix, size = u8(shapes[a, 3]) * lanes, n_out * n_in
+            bad = apply_rule(
+                ws, code, u8(code_start[candidate]), ends, candidate, off, a, levels, binds,
+                outputs, n_in, n_out, lanes, eta, low, high,
+            )  # fmt: skip
+            if bad > 0:
+                alive -= _mark_exploded(
+                    ws, matrix, size, lanes, matrix, size, exploded, step + 1
+                )
+            if flags[0] or flags[1] or row_norm > 0:
+                _project_rows(ws, matrix, u8(shapes[a, 2]) * lanes, n_out, n_in, lanes,
+                              scratch, flags[0], flags[1], row_norm)  # fmt: skip
+            step += 1
+        elif op == MATVEC:
+            y, w, n_out, n_in = (
+                u8(a) * lanes, u8(b) * lanes, u8(phases[pc, D]), u8(phases[pc, E]),
+            )  # fmt: skip
+            kernels.matvec(ws, y, w, u8(c) * lanes, n_out, n_in, lanes, scratch)
+            bad = 0
+            for t in range(n_out * lanes):
+                bad += 0 if abs(ws[y + t]) <= largest else 1
+            if bad > 0:
+                alive -= _mark_exploded(ws, y, n_out, lanes, w, n_out * n_in, exploded, step)
+        elif op == LOAD:
+            _load(ws, phases, pc, _row_of(phases, pc, counters), data, tables, index, indices,
+                  group, lanes)  # fmt: skip
+        elif op == MAP:
+            program, site, n = n_candidates + a, n_rules + a, u8(c) * lanes
+            first = u8(code_start[program])
+            network, start, end = (
+                first + ends[program, _NETWORK_END], first + ends[program, _PRE_END],
+                first + ends[program, _POST_END],
+            )  # fmt: skip
+            if network > first:
+                kernels.execute(ws, code, first, network, off, site, lanes, lanes, u8(1), u8(0))
+            kernels.execute(ws, code, start, end, off, site, n, lanes, u8(1), u8(0))
+            _copy(ws, off[site, map_outputs[a, 0]], off[site, map_outputs[a, 1]], n)
+        elif op == REPEAT:
+            counters[depth], starts[depth] = 0, pc
+            depth += 1
+        elif op == REPEAT_END:
+            counters[depth - 1] += 1
+            if counters[depth - 1] < phases[starts[depth - 1], A]:
+                pc = starts[depth - 1]
+            else:
+                depth -= 1
+                counters[depth] = 0
+        elif op == MATVEC_T:
+            kernels.matvec_t(ws, u8(a) * lanes, u8(b) * lanes, u8(c) * lanes,
+                             u8(phases[pc, D]), u8(phases[pc, E]), lanes, scratch)  # fmt: skip
+        elif op == RANDOM:
+            _random(ws, u8(a) * lanes, u8(b), lanes, c == 1, _row_of(phases, pc, counters),
+                    u8(phases[pc, D]), keys, group * lanes)  # fmt: skip
+        elif op == ARGMAX:
+            _argmax(ws, u8(a) * lanes, u8(b) * lanes, u8(c), lanes)
+        elif op == REDUCE:
+            _reduce(ws, u8(a) * lanes, u8(b) * lanes, u8(c), lanes, phases[pc, D], scratch)
+        if alive == 0:
+            break
+        pc += 1
+    return step
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def run_chunk(
+    ws: Any, off: Any, n_buffer: Any, phases: Any, code: Any, code_start: Any, ends: Any,
+    levels: Any, level_start: Any, constants: Any, values: Any, constant_start: Any, outputs: Any,
+    output_start: Any, map_outputs: Any, n_candidates: Any, binds: Any, shapes: Any,
+    map_sizes: Any, births: Any, data: Any, tables: Any, index: Any, indices: Any, keys: Any,
+    lanes: Any, eta: Any, bounds: Any, flags: Any, result_units: Any, results: Any,
+    exploded: Any, clipped: Any,
+) -> Any:  # fmt: skip
+    """Live all lives of a chunk of candidates; return the synapse updates made.
+
+    ``results`` is (P, D, k) float64 and takes the values of ``result_units``, ``exploded`` (P, D)
+    the rule application at which a life ended or -1, ``clipped`` (P, D) the share of weights
+    that stand at the clip in the end.
+    """
+    n_draws = u8(keys.shape[0])
+    n_groups = (n_draws + lanes - u8(1)) // lanes
+    counters, starts = np.zeros(4, np.int64), np.zeros(4, np.int64)
+    updates = 0
+    for p in range(n_candidates):
+        rule_levels = levels[level_start[p] : level_start[p + 1]]
+        rule_outputs = outputs[output_start[p] : output_start[p + 1]]
+        for group in range(n_groups):
+            for t in range(n_buffer * lanes):
+                ws[t] = ws.dtype.type(0)
+            scratch = _place_all(
+                ws, off, n_buffer * lanes, levels, level_start, constants, values, constant_start,
+                p, n_candidates, binds, shapes, map_sizes, lanes,
+            )  # fmt: skip
+            first = group * lanes
+            n_here = min(lanes, n_draws - first)
+            ended = exploded[p, first : first + n_here]
+            for k in range(births.shape[0]):
+                _load(ws, births, k, 0, data, tables, index, indices, group, lanes)
+            if flags[1]:
+                for r in range(shapes.shape[0]):
+                    size = u8(shapes[r, 0]) * u8(shapes[r, 1]) * lanes
+                    _copy(ws, u8(shapes[r, 2]) * lanes, u8(shapes[r, 3]) * lanes, size)
+            steps = run_group(
+                ws, off, phases, code, code_start, ends, rule_levels, rule_outputs, map_outputs,
+                p, n_candidates, binds, shapes, scratch, data, tables, index, indices, keys, group,
+                lanes, eta[p], bounds, flags, ended, counters, starts,
+            )  # fmt: skip
+            for lane in range(n_here):
+                lived = steps if ended[lane] < 0 else ended[lane]
+                updates += lived
+                for k in range(result_units.size):
+                    results[p, first + lane, k] = ws[u8(result_units[k]) * lanes + lane]
+                clipped[p, first + lane] = _clip_share(ws, shapes, bounds, lanes, lane)
+    return updates
+
+
+@njit(**_COMPILE)
+def _clip_share(ws: Any, shapes: Any, bounds: Any, lanes: Any, lane: Any) -> Any:
+    """Return the share of all weights that stand at a bound of the clip."""
+    hits, total = 0, 0
+    for r in range(shapes.shape[0]):
+        size = u8(shapes[r, 0]) * u8(shapes[r, 1])
+        start = u8(shapes[r, 3]) * lanes + lane
+        for k in range(size):
+            value = ws[start + k * lanes]
+            hits += 1 if value <= bounds[0] or value >= bounds[1] else 0
+        total += int(size)
+    return hits / max(total, 1)
+
+
+@njit(**_COMPILE)
+def _place_all(
+    ws: Any, off: Any, base: Any, levels: Any, level_start: Any, constants: Any, values: Any,
+    constant_start: Any, candidate: Any, n_candidates: Any, binds: Any, shapes: Any,
+    map_sizes: Any, lanes: Any,
+) -> Any:  # fmt: skip
+    """Place the registers of every rule phase, then of every map; return the scratch's start."""
+    position = base
+    n_rules = shapes.shape[0]
+    for site in range(n_rules + map_sizes.size):
+        if site < n_rules:
+            program, n_in, n_out = candidate, u8(shapes[site, 1]), u8(shapes[site, 0])
+        else:
+            program, n_in, n_out = (
+                n_candidates + site - n_rules, u8(1), u8(map_sizes[site - n_rules]),
+            )  # fmt: skip
+        position = place(
+            ws, off, site, position, binds, levels, level_start[program],
+            level_start[program + 1], constants, values, constant_start[program],
+            constant_start[program + 1], n_in, n_out, lanes,
+        )  # fmt: skip
+    return position

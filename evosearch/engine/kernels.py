@@ -1,0 +1,259 @@
+"""The loops of the interpreter: instructions over flat memory, matrix products in 16 lanes.
+
+All values live in one flat workspace and are named by their offset in it: slices passed to
+helpers would cost more than the work. A value of n units for V draws side by side is stored as
+n rows of V numbers; V is 1 where a row of synapses fills a vector by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from evosearch.engine import elementary as el
+from evosearch.engine.cache import use_private_cache
+from evosearch.engine.contract import LANES
+from evosearch.engine.program import Op
+
+use_private_cache()
+
+_ADD, _SUB, _MUL, _DIV = int(Op.ADD), int(Op.SUB), int(Op.MUL), int(Op.DIV)
+_MAX, _MIN, _POW = int(Op.MAX), int(Op.MIN), int(Op.POW)
+_NEG, _SQUARE, _ABS, _SIGN, _SQRT = (
+    int(Op.NEG), int(Op.SQUARE), int(Op.ABS), int(Op.SIGN), int(Op.SQRT),
+)  # fmt: skip
+_EXP, _LOG, _TANH, _SIGMOID = int(Op.EXP), int(Op.LOG), int(Op.TANH), int(Op.SIGMOID)
+_SIN, _SOFTPLUS = int(Op.SIN), int(Op.SOFTPLUS)
+_EXPAND_NETWORK, _EXPAND_PRE = int(Op.EXPAND_NETWORK), int(Op.EXPAND_PRE)
+
+u8 = np.uint64
+
+
+@intrinsic
+def dot16(typing: Any, ws: Any, a: Any, b: Any, n: Any) -> Any:
+    """Sum ws[a + j] * ws[b + j] over j < n in 16 lanes, as the numerics contract says.
+
+    Whole vectors are read: the workspace must hold 16 values beyond the operands.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array_type = signature.args[0]
+        array = context.make_array(array_type)(context, builder, args[0])
+        real = context.get_value_type(array_type.dtype)
+        vector = ir.VectorType(real, LANES)
+        whole = ir.IntType(64)
+
+        def load(start: Any, j: Any) -> Any:
+            pointer = builder.gep(array.data, [builder.add(start, j)])
+            value = builder.load(builder.bitcast(pointer, vector.as_pointer()))
+            value.align = array_type.dtype.bitwidth // 8
+            return value
+
+        zero = ir.Constant(vector, [0.0] * LANES)
+        total = cgutils.alloca_once_value(builder, zero)
+        full = builder.and_(args[3], whole(-LANES))
+        with cgutils.for_range_slice(builder, whole(0), full, whole(LANES), whole) as (j, _):
+            product = builder.fmul(load(args[1], j), load(args[2], j))
+            builder.store(builder.fadd(builder.load(total), product), total)
+        rest = builder.sub(args[3], full)
+        with builder.if_then(builder.icmp_signed("!=", rest, whole(0))):
+            product = builder.fmul(load(args[1], full), load(args[2], full))
+            narrow = ir.IntType(32)
+            wide = ir.VectorType(narrow, LANES)
+            count = builder.insert_element(
+                ir.Constant(wide, ir.Undefined), builder.trunc(rest, narrow), narrow(0)
+            )
+            count = builder.shuffle_vector(
+                count, ir.Constant(wide, ir.Undefined), ir.Constant(wide, [0] * LANES)
+            )
+            lane = ir.Constant(wide, list(range(LANES)))
+            product = builder.select(builder.icmp_signed("<", lane, count), product, zero)
+            builder.store(builder.fadd(builder.load(total), product), total)
+        value = builder.load(total)
+        half = LANES // 2
+        while half:
+            index = ir.VectorType(ir.IntType(32), half)
+            undefined = ir.Constant(value.type, ir.Undefined)
+            low = builder.shuffle_vector(value, undefined, ir.Constant(index, list(range(half))))
+            high = builder.shuffle_vector(
+                value, undefined, ir.Constant(index, list(range(half, 2 * half)))
+            )
+            value = builder.fadd(low, high)
+            half //= 2
+        return builder.extract_element(value, ir.IntType(32)(0))
+
+    integers = (types.uint64,) * 3
+    return ws.dtype(ws, *integers), codegen
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def execute(
+    ws: Any, code: Any, start: Any, end: Any, off: Any, site: Any, count: Any, lanes: Any,
+    n_in: Any, row: Any,
+) -> None:  # fmt: skip
+    """Run instructions start..end over ``count`` consecutive values.
+
+    ``off[site]`` holds the offsets of the registers; ``row`` is the post unit of the first value,
+    for expansions from post units to synapses.
+    """
+    n = u8(count)
+    zero, one = ws.dtype.type(0), ws.dtype.type(1)
+    for i in range(start, end):
+        op = code[i, 0]
+        d, a, b = off[site, code[i, 1]], off[site, code[i, 2]], off[site, code[i, 3]]
+        if op == _ADD:
+            for t in range(n):
+                ws[d + t] = ws[a + t] + ws[b + t]
+        elif op == _SUB:
+            for t in range(n):
+                ws[d + t] = ws[a + t] - ws[b + t]
+        elif op == _MUL:
+            for t in range(n):
+                ws[d + t] = ws[a + t] * ws[b + t]
+        elif op == _DIV:
+            for t in range(n):
+                ws[d + t] = el.divide(ws[a + t], ws[b + t])
+        elif op == _MAX:
+            for t in range(n):
+                ws[d + t] = el.select(ws[a + t] > ws[b + t], ws[a + t], ws[b + t])
+        elif op == _MIN:
+            for t in range(n):
+                ws[d + t] = el.select(ws[a + t] < ws[b + t], ws[a + t], ws[b + t])
+        elif op == _POW:
+            for t in range(n):
+                ws[d + t] = el.power(ws[a + t], ws[b + t])
+        elif op == _NEG:
+            for t in range(n):
+                ws[d + t] = -ws[a + t]
+        elif op == _SQUARE:
+            for t in range(n):
+                ws[d + t] = ws[a + t] * ws[a + t]
+        elif op == _ABS:
+            for t in range(n):
+                ws[d + t] = abs(ws[a + t])
+        elif op == _SIGN:
+            for t in range(n):
+                value = ws[a + t]
+                ws[d + t] = el.select(value > zero, one, el.select(value < zero, -one, zero))
+        elif op == _SQRT:
+            for t in range(n):
+                ws[d + t] = math.sqrt(abs(ws[a + t]))
+        elif op == _EXP:
+            for t in range(n):
+                ws[d + t] = el.exp(ws[a + t])
+        elif op == _LOG:
+            for t in range(n):
+                ws[d + t] = el.log(ws[a + t])
+        elif op == _TANH:
+            for t in range(n):
+                ws[d + t] = el.tanh(ws[a + t])
+        elif op == _SIGMOID:
+            for t in range(n):
+                ws[d + t] = el.sigmoid(ws[a + t])
+        elif op == _SIN:
+            for t in range(n):
+                ws[d + t] = el.sin(ws[a + t])
+        elif op == _SOFTPLUS:
+            for t in range(n):
+                ws[d + t] = el.softplus(ws[a + t])
+        elif op == _EXPAND_NETWORK:
+            _repeat(ws, d, a, lanes, n // lanes)
+        elif op == _EXPAND_PRE:
+            period = n_in * lanes
+            _repeat(ws, d, a, period, n // period)
+        else:
+            copies = min(n_in, n // lanes)
+            for r in range(n // (copies * lanes)):
+                _repeat(ws, d + r * copies * lanes, a + (row + r) * lanes, lanes, copies)
+
+
+@njit(cache=True, nogil=True, inline="always", _nrt=False)
+def _repeat(ws: Any, target: Any, source: Any, length: Any, copies: Any) -> None:
+    """Write ``copies`` copies of ws[source : source + length] one after the other."""
+    if length == 1:
+        value = ws[source]
+        for t in range(u8(copies)):
+            ws[target + t] = value
+        return
+    for copy in range(u8(copies)):
+        start = target + copy * length
+        for t in range(u8(length)):
+            ws[start + t] = ws[source + t]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def matvec(ws: Any, y: Any, w: Any, x: Any, n_out: Any, n_in: Any, lanes: Any, acc: Any) -> None:
+    """y_i = sum over j of w_ij x_j; ``acc`` is scratch of 16 * lanes values."""
+    if lanes == 1:
+        for i in range(u8(n_out)):
+            ws[y + i] = dot16(ws, w + i * n_in, x, n_in)
+        return
+    for i in range(u8(n_out)):
+        width = min(n_in, u8(LANES))
+        for t in range(width * lanes):
+            ws[acc + t] = ws.dtype.type(0)
+        for j in range(u8(n_in)):
+            lane = acc + (j & u8(LANES - 1)) * lanes
+            a, b = w + (i * n_in + j) * lanes, x + j * lanes
+            for t in range(u8(lanes)):
+                ws[lane + t] = ws[lane + t] + ws[a + t] * ws[b + t]
+        _fold_lanes(ws, acc, width, lanes)
+        for t in range(u8(lanes)):
+            ws[y + i * lanes + t] = ws[acc + t]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def matvec_t(ws: Any, x: Any, w: Any, y: Any, n_out: Any, n_in: Any, lanes: Any, acc: Any) -> None:
+    """x_j = sum over i of w_ij y_i; ``acc`` is scratch of 16 * n_in * lanes values."""
+    row = n_in * lanes
+    width = min(n_out, u8(LANES))
+    for t in range(width * row):
+        ws[acc + t] = ws.dtype.type(0)
+    for i in range(u8(n_out)):
+        lane, a, b = acc + (i & u8(LANES - 1)) * row, w + i * row, y + i * lanes
+        if lanes == 1:
+            value = ws[b]
+            for t in range(u8(row)):
+                ws[lane + t] = ws[lane + t] + ws[a + t] * value
+        else:
+            for j in range(u8(n_in)):
+                for t in range(u8(lanes)):
+                    k = j * lanes + t
+                    ws[lane + k] = ws[lane + k] + ws[a + k] * ws[b + t]
+    _fold_lanes(ws, acc, width, row)
+    for t in range(u8(row)):
+        ws[x + t] = ws[acc + t]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def sum_rows(ws: Any, target: Any, source: Any, n: Any, lanes: Any, acc: Any) -> None:
+    """Sum n units for each draw in 16 lanes; ``acc`` is scratch of 16 * lanes values."""
+    width = min(n, u8(LANES))
+    for t in range(width * lanes):
+        ws[acc + t] = ws.dtype.type(0)
+    for j in range(u8(n)):
+        lane, a = acc + (j & u8(LANES - 1)) * lanes, source + j * lanes
+        for t in range(u8(lanes)):
+            ws[lane + t] = ws[lane + t] + ws[a + t]
+    _fold_lanes(ws, acc, width, lanes)
+    for t in range(u8(lanes)):
+        ws[target + t] = ws[acc + t]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def _fold_lanes(ws: Any, acc: Any, width: Any, row: Any) -> None:
+    """Add lanes k + 8 to k, then k + 4, k + 2, k + 1; lanes beyond ``width`` hold +0."""
+    half = u8(LANES // 2)
+    while half > 0:
+        if width > half:
+            shift = half * row
+            for t in range((width - half) * row):
+                ws[acc + t] = ws[acc + t] + ws[acc + shift + t]
+            width = half
+        half = half // u8(2)

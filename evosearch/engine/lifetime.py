@@ -1,0 +1,400 @@
+"""Describe the life of one network, once; every back end lives it.
+
+A task builds a life with a :class:`LifetimeBuilder`: named buffers, phases that work on them,
+and loops that nest. It emits phases and never loops over time, draws or candidates itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evosearch.engine import phases as ph
+from evosearch.engine.contract import BLOCK, LANES
+from evosearch.engine.program import Level, Program, Terminal
+from evosearch.errors import InputError
+from evosearch.rules.lower import lower
+from evosearch.rules.rule import Rule
+
+MAX_SIDE_BY_SIDE_INPUTS = 15
+"""Up to this many inputs a row does not fill a vector, and draws stand side by side instead."""
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A named array of one network: ``n_out * n_in`` numbers, row by row."""
+
+    name: str
+    start: int
+    n_out: int
+    n_in: int
+    level: Level
+
+    @property
+    def size(self) -> int:
+        """Numbers that the buffer holds."""
+        return self.n_out * self.n_in
+
+
+@dataclass(frozen=True)
+class Table:
+    """Data of a life: (rows, n) shared by all draws, or (D, rows, n)."""
+
+    number: int
+    rows: int
+    n: int
+    is_shared: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row number: a constant plus a coefficient for each enclosing loop."""
+
+    constant: int = 0
+    coefficients: tuple[int, ...] = (0,) * ph.MAX_DEPTH
+
+    def __add__(self, other: Row | int) -> Row:
+        other = other if isinstance(other, Row) else Row(other)
+        pairs = zip(self.coefficients, other.coefficients, strict=True)
+        return Row(self.constant + other.constant, tuple(a + b for a, b in pairs))
+
+    __radd__ = __add__
+
+    def __mul__(self, factor: int) -> Row:
+        return Row(self.constant * factor, tuple(c * factor for c in self.coefficients))
+
+    __rmul__ = __mul__
+
+
+RowLike: TypeAlias = Row | int
+
+
+@dataclass(frozen=True)
+class Projection:
+    """What keeps weights within limits after each application of the rule.
+
+    Attributes:
+        low: least weight.
+        high: greatest weight.
+        is_zero_diagonal: whether a unit has no synapse with itself.
+        row_norm: Euclidean length of each post unit's weights, or None.
+        keeps_sign: whether a weight that crosses zero stays there, by its sign at birth.
+    """
+
+    low: float = -np.inf
+    high: float = np.inf
+    is_zero_diagonal: bool = False
+    row_norm: float | None = None
+    keeps_sign: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise InputError(f"the clip's low end {self.low} must lie below its high {self.high}.")
+
+
+@dataclass(frozen=True)
+class RuleSite:
+    """One place where the candidate's rule works: a matrix and what its terminals read."""
+
+    matrix: Buffer
+    birth: Buffer
+    terminals: Mapping[str, Buffer]
+
+
+@dataclass(frozen=True)
+class MapSite:
+    """One elementwise expression over buffers; ``program`` is lowered with these operands."""
+
+    text: str
+    program: Program
+    operands: tuple[Buffer, ...]
+    target: Buffer
+
+
+@dataclass(frozen=True)
+class Lifetime:
+    """A built life: phases, buffers and the data of all D draws."""
+
+    phases: NDArray[np.int64]
+    n_units: int
+    sites: tuple[RuleSite, ...]
+    maps: tuple[MapSite, ...]
+    births: NDArray[np.int64]
+    tables: tuple[NDArray[Any], ...]
+    is_shared_table: tuple[bool, ...]
+    indices: tuple[NDArray[np.int32], ...]
+    is_shared_index: tuple[bool, ...]
+    outputs: tuple[Buffer, ...]
+    projection: Projection
+    dtype: np.dtype[Any]
+    draw_keys: NDArray[np.uint32]
+    n_rule_applications: int
+    n_streams: int
+    cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def n_draws(self) -> int:
+        """Draws in this life's data."""
+        return len(self.draw_keys)
+
+    @property
+    def synapses(self) -> int:
+        """Weights that one application of the rule changes, at the first site."""
+        return self.sites[0].matrix.size if self.sites else 0
+
+    @property
+    def lanes(self) -> int:
+        """Draws side by side; a fixed function of shapes, which never shows in results."""
+        inputs = max([site.matrix.n_in for site in self.sites], default=LANES)
+        if inputs > MAX_SIDE_BY_SIDE_INPUTS or self.n_draws == 1:
+            return 1
+        widest = max(BLOCK // inputs // LANES * LANES, LANES)
+        return min(-(-self.n_draws // LANES) * LANES, widest)
+
+
+class LifetimeBuilder:
+    """Collects buffers, data and phases; ``build`` binds them to draws.
+
+    Example:
+        >>> import numpy as np
+        >>> b = LifetimeBuilder()
+        >>> x, y, w = b.vector("pre", 3), b.vector("post", 1), b.matrix("w", 1, 3)
+        >>> inputs = b.table(np.ones((10, 3)), shared=True)
+        >>> with b.repeat(10) as t:
+        ...     b.load(x, inputs, row=t)
+        ...     b.matvec(y, w, x)
+        ...     b.rule(w=w, pre=x, post=y)
+        >>> b.output(w)
+        >>> b.build(draw_keys=np.zeros((1, 2), np.uint32)).n_rule_applications
+        10
+    """
+
+    def __init__(self) -> None:
+        self._phases: list[list[int]] = []
+        self._births: list[list[int]] = []
+        self._units = 0
+        self._sites: list[RuleSite] = []
+        self._maps: list[MapSite] = []
+        self._tables: list[NDArray[Any]] = []
+        self._shared_tables: list[bool] = []
+        self._indices: list[NDArray[np.int32]] = []
+        self._shared_indices: list[bool] = []
+        self._outputs: list[Buffer] = []
+        self._loops: list[int] = []
+        self._applications = 0
+        self._streams = 0
+
+    def scalar(self, name: str) -> Buffer:
+        """Declare one number, 0 at birth."""
+        return self._buffer(name, 1, 1, Level.NETWORK)
+
+    def vector(self, name: str, n: int) -> Buffer:
+        """Declare one number for each of ``n`` units, 0 at birth."""
+        return self._buffer(name, n, 1, Level.POST)
+
+    def matrix(self, name: str, n_out: int, n_in: int) -> Buffer:
+        """Declare one number for each synapse, 0 at birth."""
+        return self._buffer(name, n_out, n_in, Level.SYNAPSE)
+
+    def table(self, values: Any, *, shared: bool = False) -> Table:
+        """Add data: (D, rows, n), or (rows, n) where ``shared`` by all draws."""
+        array = np.asarray(values)
+        if array.ndim != (2 if shared else 3):
+            shape = "(rows, n)" if shared else "(draws, rows, n)"
+            raise InputError(f"a table needs the shape {shape}, found {array.shape}.")
+        self._tables.append(array)
+        self._shared_tables.append(shared)
+        return Table(len(self._tables) - 1, array.shape[-2], array.shape[-1], shared)
+
+    def index(self, rows: Any, *, shared: bool = False) -> int:
+        """Add a list of row numbers: (D, k), or (k,) where ``shared``; use it as ``via``."""
+        array = np.asarray(rows, np.int32)
+        if array.ndim != (1 if shared else 2):
+            shape = "(rows,)" if shared else "(draws, rows)"
+            raise InputError(f"an index needs the shape {shape}, found {array.shape}.")
+        self._indices.append(array)
+        self._shared_indices.append(shared)
+        return len(self._indices) - 1
+
+    def initial(self, buffer: Buffer, table: Table) -> None:
+        """Start ``buffer`` at the single row of ``table``."""
+        self._check_width(buffer, table)
+        self._births.append(self._row(ph.LOAD, buffer.start, table.n, table.number, -1))
+
+    @contextmanager
+    def repeat(self, times: int) -> Iterator[Row]:
+        """Repeat the phases inside; yields the loop counter, usable in row numbers."""
+        if times < 1:
+            raise InputError(f"a loop repeats at least once, found {times}.")
+        if len(self._loops) == ph.MAX_DEPTH:
+            raise InputError(f"loops nest at most {ph.MAX_DEPTH} deep.")
+        self._phases.append(self._row(ph.REPEAT, times))
+        depth = len(self._loops)
+        self._loops.append(times)
+        yield Row(0, tuple(int(k == depth) for k in range(ph.MAX_DEPTH)))
+        self._loops.pop()
+        self._phases.append(self._row(ph.REPEAT_END))
+
+    def load(self, buffer: Buffer, table: Table, *, row: RowLike, via: int | None = None) -> None:
+        """Copy row ``row`` of the table, or row ``via[row]``, into the buffer."""
+        self._check_width(buffer, table)
+        chooser = -1 if via is None else via
+        row = row if isinstance(row, Row) else Row(row)
+        limit = table.rows if via is None else self._indices[via].shape[-1]
+        last = row.constant + sum(
+            c * (n - 1) for c, n in zip(row.coefficients, self._loops, strict=False)
+        )
+        if not 0 <= row.constant <= last < limit:
+            raise InputError(f"row {last} of a table of {limit} rows is read.")
+        self._phases.append(
+            self._row(ph.LOAD, buffer.start, table.n, table.number, chooser, row=row)
+        )
+
+    def matvec(self, target: Buffer, matrix: Buffer, source: Buffer) -> None:
+        """target_i = sum over j of matrix_ij source_j."""
+        self._check_product(target.size, source.size, matrix)
+        self._phases.append(
+            self._row(ph.MATVEC, target.start, matrix.start, source.start, matrix.n_out,
+                      matrix.n_in)
+        )  # fmt: skip
+
+    def matvec_t(self, target: Buffer, matrix: Buffer, source: Buffer) -> None:
+        """target_j = sum over i of matrix_ij source_i."""
+        self._check_product(source.size, target.size, matrix)
+        self._phases.append(
+            self._row(ph.MATVEC_T, target.start, matrix.start, source.start, matrix.n_out,
+                      matrix.n_in)
+        )  # fmt: skip
+
+    def map(self, target: Buffer, text: str, **operands: Buffer) -> None:
+        """target = expression, elementwise; operands have the target's size or are scalars."""
+        for name, buffer in operands.items():
+            if buffer.size not in (1, target.size):
+                raise InputError(
+                    f"operand {name!r} of {text!r} has {buffer.size} numbers, allowed are 1 and "
+                    f"{target.size}."
+                )
+        names = {"w": target, **operands}
+        terminals = [
+            Terminal(name, Level.NETWORK if buffer.size == 1 < target.size else Level.POST)
+            for name, buffer in names.items()
+        ]
+        program = lower(Rule(text, form="absolute"), terminals)
+        site = MapSite(text, program, tuple(names.values()), target)
+        self._phases.append(self._row(ph.MAP, len(self._maps), 0, target.size))
+        self._maps.append(site)
+
+    def rule(self, **terminals: Buffer) -> None:
+        """Apply the candidate's rule: ``w`` (a matrix) and states change, the others are read."""
+        matrix = terminals.get("w")
+        if matrix is None or matrix.level != Level.SYNAPSE:
+            raise InputError("a rule phase needs the terminal w, bound to a matrix.")
+        birth = self._buffer("birth", matrix.n_out, matrix.n_in, Level.SYNAPSE)
+        self._phases.append(self._row(ph.RULE, len(self._sites)))
+        self._sites.append(RuleSite(matrix, birth, dict(terminals)))
+        self._applications += int(np.prod(self._loops, dtype=np.int64))
+
+    def random(self, target: Buffer, kind: str) -> None:
+        """Fill with numbers from N(0, 1) (``"normal"``) or U(0, 1) (``"uniform"``)."""
+        if kind not in ("normal", "uniform"):
+            raise InputError(f"unknown kind of random number {kind!r}: normal, uniform.")
+        step, stride = Row(), 1
+        for depth in reversed(range(len(self._loops))):
+            counter = Row(0, tuple(int(k == depth) for k in range(ph.MAX_DEPTH)))
+            step = step + counter * stride
+            stride *= self._loops[depth]
+        self._phases.append(
+            self._row(ph.RANDOM, target.start, target.size, int(kind == "normal"),
+                      self._streams, row=step)
+        )  # fmt: skip
+        self._streams += 1
+
+    def argmax(self, target: Buffer, source: Buffer) -> None:
+        """Write 1 at the first greatest unit of ``source`` and 0 elsewhere."""
+        if target.size != source.size:
+            raise InputError(f"argmax of {source.size} units into {target.size}.")
+        self._phases.append(self._row(ph.ARGMAX, target.start, source.start, source.size))
+
+    def reduce(self, target: Buffer, kind: str, source: Buffer) -> None:
+        """Write the sum, mean, min or max of all units of ``source`` into a scalar."""
+        if kind not in ph.REDUCTIONS or target.size != 1:
+            raise InputError(f"a reduction writes {', '.join(ph.REDUCTIONS)} into a scalar.")
+        self._phases.append(
+            self._row(ph.REDUCE, target.start, source.start, source.size, ph.REDUCTIONS[kind])
+        )
+
+    def output(self, buffer: Buffer) -> None:
+        """Report the buffer's final values."""
+        self._outputs.append(buffer)
+
+    def build(
+        self,
+        *,
+        draw_keys: Any,
+        projection: Projection | None = None,
+        dtype: str = "float32",
+    ) -> Lifetime:
+        """Bind the life to its draws; ``draw_keys`` is (D, 2) uint32, one Philox key a draw."""
+        keys = np.ascontiguousarray(draw_keys, np.uint32)
+        for array, is_shared in zip(
+            (*self._tables, *self._indices),
+            (*self._shared_tables, *self._shared_indices),
+            strict=True,
+        ):
+            if not is_shared and len(array) != len(keys):
+                raise InputError(f"a table holds {len(array)} draws, the life has {len(keys)}.")
+        real = np.dtype(dtype)
+        return Lifetime(
+            phases=np.array(self._phases, np.int64).reshape(-1, ph.WIDTH),
+            n_units=self._units,
+            sites=tuple(self._sites),
+            maps=tuple(self._maps),
+            births=np.array(self._births, np.int64).reshape(-1, ph.WIDTH),
+            tables=tuple(np.ascontiguousarray(table, real) for table in self._tables),
+            is_shared_table=tuple(self._shared_tables),
+            indices=tuple(self._indices),
+            is_shared_index=tuple(self._shared_indices),
+            outputs=tuple(self._outputs),
+            projection=projection or Projection(),
+            dtype=real,
+            draw_keys=keys,
+            n_rule_applications=self._applications,
+            n_streams=self._streams,
+        )
+
+    def _buffer(self, name: str, n_out: int, n_in: int, level: Level) -> Buffer:
+        if n_out < 1 or n_in < 1:
+            raise InputError(f"buffer {name!r} needs at least one unit, found {n_out} x {n_in}.")
+        buffer = Buffer(name, self._units, n_out, n_in, level)
+        self._units += -(-n_out * n_in // LANES) * LANES
+        return buffer
+
+    def _row(self, op: int, *operands: int, row: Row | None = None) -> list[int]:
+        row = row or Row()
+        padded = [*operands, *[0] * (ph.ROW - 1 - len(operands))]
+        return [op, *padded, row.constant, *row.coefficients]
+
+    def _check_width(self, buffer: Buffer, table: Table) -> None:
+        if buffer.size != table.n:
+            raise InputError(
+                f"buffer {buffer.name!r} has {buffer.size} numbers, the table's rows {table.n}."
+            )
+
+    def _check_product(self, n_out: int, n_in: int, matrix: Buffer) -> None:
+        if (n_out, n_in) != (matrix.n_out, matrix.n_in):
+            raise InputError(
+                f"matrix {matrix.name!r} is {matrix.n_out} x {matrix.n_in}, the vectors are "
+                f"{n_out} and {n_in}."
+            )
+
+
+def program_terminals(programs: Sequence[Program]) -> tuple[str, ...]:
+    """Return the terminals that all programs of a batch share."""
+    names = programs[0].terminals
+    assert all(program.terminals == names for program in programs), "one catalogue a batch"
+    return names

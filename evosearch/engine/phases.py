@@ -1,0 +1,27 @@
+"""The phase list: how the life of one network is told to every back end.
+
+One row of ``WIDTH`` integers a phase: an operation, five operands, and a row number as an affine
+function of the loop counters (a constant and one coefficient for each of four nested loops).
+Buffers are named by the index of their first unit.
+"""
+
+from __future__ import annotations
+
+OP, A, B, C, D, E = 0, 1, 2, 3, 4, 5
+ROW = 6
+MAX_DEPTH = 4
+WIDTH = ROW + 1 + MAX_DEPTH
+
+REPEAT = 0  # A times
+REPEAT_END = 1
+LOAD = 2  # buffer A of B units from table C at row; through index D unless it is -1
+MATVEC = 3  # A = matrix B times C; D rows, E columns
+MATVEC_T = 4  # A = transpose of matrix B times C; D rows, E columns
+MAP = 5  # run map program A over C units
+RULE = 6  # apply the candidate's rule at site A
+RANDOM = 7  # buffer A of B units; C = 1 normal, 0 uniform; stream D; step = row
+ARGMAX = 8  # A = one-hot of the first maximum of B; C units
+REDUCE = 9  # A = reduction D of buffer B of C units
+
+REDUCE_SUM, REDUCE_MEAN, REDUCE_MIN, REDUCE_MAX = 0, 1, 2, 3
+REDUCTIONS = {"sum": REDUCE_SUM, "mean": REDUCE_MEAN, "min": REDUCE_MIN, "max": REDUCE_MAX}
