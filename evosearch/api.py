@@ -15,12 +15,20 @@ from evosearch.errors import InputError, nearest
 from evosearch.tables import Table
 
 if TYPE_CHECKING:
-    from evosearch.compare import Comparison
     from evosearch.problem import Problem
     from evosearch.run import Run
     from evosearch.scoring import Score
 
 RUN_FILE = "run.sqlite"
+EXIT_OF_STOP = {"interrupt": 130, "terminate": 143}
+
+
+class RunStoppedError(KeyboardInterrupt):
+    """A signal ended a series of runs; all that is done is saved."""
+
+    def __init__(self, message: str, exit_status: int) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
 
 
 def runs_folder(out: str | Path | None = None) -> Path:
@@ -155,10 +163,11 @@ def resume(
     Raises:
         InputError: there is no such run, or it cannot be continued.
     """
+    folder = existing_run(run, out=out)
     from evosearch.run import resume as continue_run
 
     return continue_run(
-        existing_run(run, out=out),
+        folder,
         budget=budget,
         time_s=time_s,
         workers=workers,
@@ -213,9 +222,10 @@ def load_run(run: str | Path, *, out: str | Path | None = None) -> Run:
         InputError: there is none.
         RunCorruptError: it is damaged; the message says what to do.
     """
+    folder = existing_run(run, out=out)
     from evosearch.run import load_run
 
-    return load_run(existing_run(run, out=out))
+    return load_run(folder)
 
 
 def evaluate(
@@ -342,7 +352,7 @@ def finished_run(problem: Problem, *, search: str, seed: int, **options: Any) ->
     """Return a finished run: read it, continue it or do it, whichever is needed.
 
     Raises:
-        KeyboardInterrupt: it was stopped by a signal, after saving.
+        RunStoppedError: it was stopped by a signal, after saving.
     """
     from evosearch.run import find_existing
     from evosearch.run import resume as continue_run
@@ -355,8 +365,9 @@ def finished_run(problem: Problem, *, search: str, seed: int, **options: Any) ->
         result = load_run(folder)
         if not result.is_finished:
             result = continue_run(folder, **options)
-    if result.to_json()["stopped_by"] in ("interrupt", "terminate"):
-        raise KeyboardInterrupt
+    status = EXIT_OF_STOP.get(str(result.to_json()["stopped_by"]))
+    if status is not None:
+        raise RunStoppedError("stopped and saved; the same command goes on from here.", status)
     return result
 
 

@@ -13,7 +13,6 @@ import typer
 from evosearch.errors import EvosearchError, InputError, unknown_name
 
 LIST_KINDS = ("problems", "searches", "learners", "rules", "tasks")
-EXIT_OF_STOP = {"interrupt": 130, "terminate": 143}
 
 app = typer.Typer(
     name="evosearch",
@@ -162,8 +161,7 @@ def _finish(finished: Any, *, is_json: bool) -> int:
     """Write the report into the run folder, print the result, return the exit status."""
     from evosearch import api, summary
 
-    stopped_by = str(finished.to_json()["stopped_by"])
-    status = EXIT_OF_STOP.get(stopped_by, 0)
+    status = api.EXIT_OF_STOP.get(str(finished.to_json()["stopped_by"]), 0)
     page = api.report(finished) if status == 0 else None
     if is_json:
         summary.print_json(finished.to_json())
@@ -339,11 +337,11 @@ def bench(device: DeviceOpt = "cpu", is_json: JsonOpt = False) -> int:
     from evosearch import summary
     from evosearch.bench import run_bench
 
-    result = run_bench(device)
+    rows = run_bench(device)
     if is_json:
-        summary.print_json(result)
+        summary.print_json({"device": device, "rows": [vars(row) for row in rows]})
     else:
-        summary.print_mapping("bench", result)
+        summary.print_table(summary.records_table("speed of this machine", rows))
     return 0
 
 
@@ -408,11 +406,15 @@ def assignments(pairs: Sequence[str] | None) -> dict[str, str]:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command line; return its exit status: 0, 1, 2, 130 or 143."""
-    arguments = None if args is None else list(args)
+    command = typer.main.get_command(app)
     try:
-        return int(app(args=arguments, prog_name="evosearch", standalone_mode=False) or 0)
-    except KeyboardInterrupt:
-        return _fail("interrupted.", 130)
+        arguments = list(sys.argv[1:] if args is None else args)
+        with command.make_context("evosearch", arguments) as context:
+            return int(command.invoke(context) or 0)
+    except typer.Exit as stop:
+        return stop.exit_code
+    except KeyboardInterrupt as stop:
+        return _fail(str(stop) or "interrupted.", getattr(stop, "exit_status", 130))
     except EvosearchError as error:
         return _fail(str(error), error.exit_status)
     except BrokenPipeError:
@@ -421,7 +423,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except Exception as error:
         format_usage = getattr(error, "format_message", None)
         if callable(format_usage):  # typer's own: an unknown option, a missing argument
-            return _fail(f"{format_usage()} See evosearch --help.", 2)
+            return _fail(f"{str(format_usage()).rstrip('.')}. See evosearch --help.", 2)
         if os.environ.get("EVOSEARCH_DEBUG"):
             raise
         kind = type(error).__name__

@@ -7,43 +7,50 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from evosearch.tables import Table, cell
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from evosearch.run import Progress
+
 SECONDS_BETWEEN_LINES = 5.0
 
 
-class ProgressLike(Protocol):
-    """What a run reports after each generation."""
+class _Screen:
+    """The part of the terminal that is redrawn in place, where there is a terminal."""
 
-    @property
-    def generation(self) -> int: ...
-    @property
-    def evaluations(self) -> int: ...
-    @property
-    def budget(self) -> int | None: ...
-    @property
-    def best(self) -> float: ...
-    @property
-    def median(self) -> float: ...
-    @property
-    def best_size(self) -> int: ...
-    @property
-    def evaluations_per_s(self) -> float: ...
-    @property
-    def synapse_updates_per_s(self) -> float: ...
-    @property
-    def failures(self) -> int: ...
-    @property
-    def time_left_s(self) -> float | None: ...
-    @property
-    def phase(self) -> str: ...
+    def __init__(self, is_live: bool | None) -> None:
+        self.is_live = sys.stderr.isatty() if is_live is None else is_live
+        self._live: Any = None
+
+    def __enter__(self) -> Self:
+        if self.is_live:
+            from rich.console import Console
+            from rich.live import Live
+
+            live = Live(console=Console(stderr=True), refresh_per_second=8, transient=True)
+            self._live = live.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        if self._live is not None:
+            self._live.__exit__(*exception)
+            self._live = None
+
+    def draw(self, picture: RenderableType) -> None:
+        """Replace what is shown."""
+        if self._live is not None:
+            self._live.update(picture)
+
+    def say(self, message: str) -> None:
+        """Print a line that stays."""
+        if self._live is not None:
+            self._live.console.print(message, markup=False, highlight=False)
+        else:
+            print(message, file=sys.stderr, flush=True)
 
 
 class LiveDisplay:
@@ -56,51 +63,34 @@ class LiveDisplay:
 
     def __init__(self, title: str, *, is_live: bool | None = None) -> None:
         self._title = title
-        self._is_live = sys.stderr.isatty() if is_live is None else is_live
-        self._live: Any = None
+        self._screen = _Screen(is_live)
         self._last_line_at = -float("inf")
         self._last_phase = ""
 
     def __enter__(self) -> Self:
-        if self._is_live:
-            from rich.console import Console
-            from rich.live import Live
-
-            self._live = Live(
-                console=Console(stderr=True), refresh_per_second=8, transient=True
-            ).__enter__()
+        self._screen.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.__exit__(kind, error, trace)
-            self._live = None
+    def __exit__(self, *exception: Any) -> None:
+        self._screen.__exit__(*exception)
 
-    def update(self, progress: ProgressLike) -> None:
+    def update(self, progress: Progress) -> None:
         """Show the newest state; lines are printed every few seconds and at a change of phase."""
-        if self._live is not None:
-            self._live.update(_panel(self._title, progress))
+        if self._screen.is_live:
+            self._screen.draw(_panel(self._title, progress))
             return
         now = time.monotonic()
         is_new_phase = progress.phase != self._last_phase
         if is_new_phase or now - self._last_line_at >= SECONDS_BETWEEN_LINES:
             self._last_line_at, self._last_phase = now, progress.phase
-            print(progress_line(progress), file=sys.stderr, flush=True)
+            self._screen.say(progress_line(progress))
 
     def notice(self, message: str) -> None:
         """Say something once, above the panel."""
-        if self._live is not None:
-            self._live.console.print(message)
-        else:
-            print(message, file=sys.stderr, flush=True)
+        self._screen.say(message)
 
 
-def progress_line(progress: ProgressLike) -> str:
+def progress_line(progress: Progress) -> str:
     """Return the state of a run as one line of text."""
     of_budget = f"/{progress.budget:,}" if progress.budget else ""
     parts = [
@@ -120,7 +110,7 @@ def progress_line(progress: ProgressLike) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def _panel(title: str, progress: ProgressLike) -> RenderableType:
+def _panel(title: str, progress: Progress) -> RenderableType:
     from rich import box
     from rich.console import Group
     from rich.panel import Panel
@@ -132,13 +122,17 @@ def _panel(title: str, progress: ProgressLike) -> RenderableType:
         grid.add_column()
     of_budget = f" of {progress.budget:,}" if progress.budget else ""
     left = "–" if progress.time_left_s is None else duration(progress.time_left_s)
+    evaluations_per_s, updates_per_s = (
+        si(rate) for rate in (progress.evaluations_per_s, progress.synapse_updates_per_s)
+    )
+    done = f"{progress.evaluations:,}{of_budget}"
     rows = (
-        ("generation", f"{progress.generation:,}", "evaluations", f"{progress.evaluations:,}{of_budget}"),
-        ("best", f"[bold green]{progress.best:.4f}[/]", "evaluations/s", si(progress.evaluations_per_s)),
-        ("median", f"{progress.median:.4f}", "synapse updates/s", si(progress.synapse_updates_per_s)),
+        ("generation", f"{progress.generation:,}", "evaluations", done),
+        ("best", f"[bold green]{progress.best:.4f}[/]", "evaluations/s", evaluations_per_s),
+        ("median", f"{progress.median:.4f}", "synapse updates/s", updates_per_s),
         ("size", f"{progress.best_size}", "failures", f"{progress.failures:,}"),
         ("phase", progress.phase, "time left", left),
-    )  # fmt: skip
+    )
     for a, b, c, d in rows:
         grid.add_row(f"[dim]{a}[/]", b, f"[dim]{c}[/]", d)
     parts: list[RenderableType] = [grid]
@@ -152,35 +146,23 @@ class ComparisonDisplay:
 
     def __init__(self, title: str, *, is_live: bool | None = None) -> None:
         self._title = title
-        self._is_live = sys.stderr.isatty() if is_live is None else is_live
-        self._live: Any = None
+        self._screen = _Screen(is_live)
 
     def __enter__(self) -> Self:
-        if self._is_live:
-            from rich.console import Console
-            from rich.live import Live
-
-            self._live = Live(console=Console(stderr=True), transient=True).__enter__()
+        self._screen.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.__exit__(kind, error, trace)
-            self._live = None
+    def __exit__(self, *exception: Any) -> None:
+        self._screen.__exit__(*exception)
 
     def update(self, table: Table, message: str) -> None:
         """Redraw the table, or print what has just ended."""
-        if self._live is not None:
+        if self._screen.is_live:
             from rich.console import Group
 
-            self._live.update(Group(rich_table(table, title=self._title), message))
+            self._screen.draw(Group(rich_table(table, title=self._title), message))
         else:
-            print(message, file=sys.stderr, flush=True)
+            self._screen.say(message)
 
 
 def rich_table(table: Table, *, title: str | None = None) -> RenderableType:
@@ -196,11 +178,6 @@ def rich_table(table: Table, *, title: str | None = None) -> RenderableType:
     for row in table.rows:
         drawn.add_row(*(escape(cell(value)) for value in row))
     return drawn
-
-
-def plain_rows(table: Table) -> Sequence[str]:
-    """Return a table as lines of text for a pipe."""
-    return str(table).splitlines()
 
 
 def si(value: float) -> str:

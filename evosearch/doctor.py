@@ -6,7 +6,6 @@ import importlib.util
 import os
 import platform
 import sqlite3
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,11 +53,8 @@ def _run_check(name: str, check: Callable[[], str]) -> Finding:
 
 
 def _python() -> str:
-    if sys.version_info < (3, 11):
-        raise RuntimeError(f"Python 3.11 or newer is needed, this is {platform.python_version()}")
-    return f"{platform.python_version()} on {platform.system()} {platform.machine()}, " + (
-        f"{os.cpu_count()} cores"
-    )
+    machine = f"{platform.system()} {platform.machine()}"
+    return f"{platform.python_version()} on {machine}, {os.cpu_count()} cores"
 
 
 def _packages() -> str:

@@ -103,9 +103,8 @@ def score_candidate(
         if outcome.status[0] != "ok":
             reason = outcome.messages[0] if outcome.messages else outcome.status[0]
             raise RunError(f"the rule could not be scored on {problem.name}: {reason}.")
-        floor, ceiling = (
-            _known_score(evaluator, problem, name, draws) for name in (problem.floor, problem.ceiling)
-        )
+        floor = _known_score(evaluator, problem, problem.floor, draws)
+        ceiling = _known_score(evaluator, problem, problem.ceiling, draws)
     values = outcome.per_draw[0]
     mean = float(np.mean(values))
     metrics = {name: float(column[0]) for name, column in outcome.metrics.items()}

@@ -70,16 +70,17 @@ def mann_whitney(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p values for their number by the step-down method of Holm 1979.
+    """Adjust p values for their number by the step-down method of Holm 1979; NaN stays NaN.
 
     Example:
         >>> holm([0.01, 0.04, 0.03])
         [0.03, 0.06, 0.06]
     """
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    tested = [index for index, value in enumerate(p_values) if not math.isnan(value)]
+    tested.sort(key=lambda index: p_values[index])
     adjusted = [math.nan] * len(p_values)
     running = 0.0
-    for rank, index in enumerate(order):
-        running = max(running, (len(p_values) - rank) * p_values[index])
+    for rank, index in enumerate(tested):
+        running = max(running, (len(tested) - rank) * p_values[index])
         adjusted[index] = min(1.0, running)
     return adjusted

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +99,10 @@ def score_table(run: Any) -> Table:
          champion["normalised_test"])
     ]  # fmt: skip
     floor, ceiling = facts["floor"], facts["ceiling"]
-    named = {getattr(run, "floor_name", None): "floor", getattr(run, "ceiling_name", None): "ceiling"}  # fmt: skip
+    named = {
+        getattr(run, "floor_name", None): "floor",
+        getattr(run, "ceiling_name", None): "ceiling",
+    }
     for name, test in sorted(facts["baselines"].items(), key=lambda item: -_key(item[1])):
         label = f"{name} ({named[name]})" if name in named else name
         rows.append((label, None, None, test, normalise(test, floor, ceiling)))
@@ -157,17 +161,11 @@ def print_findings(findings: Sequence[Finding]) -> None:
         console.print(f"{mark} {finding.name}: {finding.detail}", soft_wrap=True)
 
 
-def print_mapping(title: str, mapping: Mapping[str, Any]) -> None:
-    """Print nested figures as one table of dotted names."""
-    rows: list[tuple[str, Any]] = []
-    pending: list[tuple[str, Any]] = [(str(key), value) for key, value in mapping.items()]
-    while pending:
-        name, value = pending.pop(0)
-        if isinstance(value, Mapping):
-            pending[:0] = [(f"{name} {key}", item) for key, item in value.items()]
-        else:
-            rows.append((name, value))
-    print_table(Table(title, ("figure", "value"), tuple(rows)))
+def records_table(title: str, records: Sequence[Any]) -> Table:
+    """Return dataclass records of one kind as a table of their fields."""
+    columns = tuple(field.name for field in fields(records[0])) if records else ()
+    rows = tuple(tuple(getattr(record, name) for name in columns) for record in records)
+    return Table(title, columns, rows)
 
 
 def _console() -> Console:

@@ -10,7 +10,6 @@ from typing import Any
 
 from evosearch.outcome import Json
 
-
 _NUMERIC = ' class="n"'
 
 

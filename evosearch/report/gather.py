@@ -75,7 +75,10 @@ def known_rules(run: Any) -> dict[str, Rule]:
 
 def known_scores(run: Any, known: Mapping[str, Rule]) -> list[KnownScore]:
     """Return the held-out scores of the known rules with their sources and roles."""
-    roles = {getattr(run, "floor_name", None): "floor", getattr(run, "ceiling_name", None): "ceiling"}  # fmt: skip
+    roles = {
+        getattr(run, "floor_name", None): "floor",
+        getattr(run, "ceiling_name", None): "ceiling",
+    }
     lines = []
     for name, test in run.to_json()["baselines"].items():
         entry = (run.settings.get("known") or {}).get(name, {})
@@ -108,9 +111,7 @@ def terminals_of(
     )
 
 
-def equivalent_champions(
-    run: Any, rule: Rule | None, terminals: Sequence[Terminal]
-) -> list[Group]:
+def equivalent_champions(run: Any, rule: Rule | None, terminals: Sequence[Terminal]) -> list[Group]:
     """Group this run's champion and front with the champions of the runs beside it."""
     entries: list[tuple[str, Rule]] = []
     if rule is not None:

@@ -73,7 +73,8 @@ def _number(value: float) -> tuple[str, int]:
 
 def _bracket(operand: tuple[str, int], least: int) -> str:
     markup, rank = operand
-    return f"<mrow>{markup}</mrow>" if rank >= least else f"<mrow><mo>(</mo>{markup}<mo>)</mo></mrow>"
+    inner = markup if rank >= least else f"<mo>(</mo>{markup}<mo>)</mo>"
+    return f"<mrow>{inner}</mrow>"
 
 
 def _bars(markup: str) -> str:

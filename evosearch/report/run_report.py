@@ -189,7 +189,8 @@ def _held_out(view: RunView) -> str:
         for row in view.known
     ]
     shown = champion.get("simplified") or champion.get("text", "")
-    own = (champion["fitness"].get("test"), ("champion", "this run", Raw(f"<code>{text(shown)}</code>")))  # fmt: skip
+    words = ("champion", "this run", Raw(f"<code>{text(shown)}</code>"))
+    own = (champion["fitness"].get("test"), words)
     ordered = sorted([own, *lines], key=lambda line: -_rankable(line[0]))
     rows = [
         (*words, _number(test), bar(_normalise(test, floor, ceiling))) for test, words in ordered

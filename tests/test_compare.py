@@ -1,0 +1,145 @@
+"""Comparisons: rows, statistics, files, and runs that are not done twice."""
+
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from evosearch.compare import Cell, Comparison, compare, load_comparison, row_of
+from evosearch.errors import InputError, RunCorruptError
+
+
+def cell(search="gp", seed=0, score=0.9, is_success=True, evaluations=1000, first=400):
+    first = first if is_success else None
+    return Cell(search, seed, score, is_success, evaluations, first, 2.0, f"runs/{search}-s{seed}")
+
+
+class FakeProblem:
+    name = "toy"
+
+    def search_settings(self, search):
+        return {}
+
+    def default_budget(self, search):
+        return 500
+
+
+class FakeRun(SimpleNamespace):
+    def to_json(self):
+        return {
+            "champion": {"text": "post*pre", "fitness": {"test": self.score}},
+            "success": self.score > 0.5,
+            "evaluations": 500,
+            "wall_s": 1.0,
+            "floor": 0.0,
+            "ceiling": 1.0,
+        }
+
+
+@pytest.fixture
+def done(monkeypatch, tmp_path):
+    """Replace the runs by figures; return the list of runs that were asked for."""
+    asked = []
+
+    def finished_run(problem, *, search, seed, budget, **options):
+        asked.append((search, seed, budget))
+        score = {"gp": 0.8, "random": 0.3}[search] + 0.01 * seed
+        return FakeRun(score=score, path=tmp_path / f"{search}-{seed}", evaluations_to_success=100)
+
+    monkeypatch.setattr("evosearch.api.load_problem", lambda *a, **k: FakeProblem())
+    monkeypatch.setattr("evosearch.api.check_search", lambda name: name)
+    monkeypatch.setattr("evosearch.api.finished_run", finished_run)
+    return asked
+
+
+def test_a_row_counts_failures_into_the_evaluations_to_success():
+    row = row_of("gp", [cell(), cell(seed=1), cell(seed=2, score=0.1, is_success=False)])
+    assert row.success_rate == pytest.approx(2 / 3)
+    assert row.evaluations_to_success == (400 + 400 + 1000) / 2
+    assert row.median == 0.9
+    assert row.iqr == (0.5, 0.9)
+    assert 0.2 < row.wilson[0] < row.success_rate < row.wilson[1] < 0.95
+
+
+def test_a_search_without_success_has_no_evaluations_to_success():
+    row = row_of("gp", [cell(is_success=False, score=math.nan)])
+    assert row.evaluations_to_success is None
+    assert row.to_json()["median"] is None
+
+
+def test_json_has_exactly_the_promised_keys(done, tmp_path):
+    facts = compare("toy", searches=["gp", "random"], seeds=5, out=tmp_path).to_json()
+    assert list(facts) == ["problem", "budget", "seeds", "rows", "tests"]
+    for row in facts["rows"]:
+        assert list(row) == [
+            "search", "success_rate", "median", "iqr", "evaluations_to_success", "wall_s",
+        ]  # fmt: skip
+    (test,) = facts["tests"]
+    assert list(test) == ["a", "b", "p", "effect"]
+    assert test["effect"] == 1.0
+    assert test["p"] == pytest.approx(2 / math.comb(10, 5))
+    json.dumps(facts, allow_nan=False)
+
+
+def test_all_searches_get_the_same_budget_and_seeds(done, tmp_path):
+    compare("toy", searches=["gp", "random", "gp"], seeds=2, out=tmp_path)
+    assert done == [("gp", 0, 500), ("random", 0, 500), ("gp", 1, 500), ("random", 1, 500)]
+
+
+def test_the_table_fills_and_the_file_says_the_same(done, tmp_path):
+    seen = []
+    comparison = compare(
+        "toy", searches=["gp"], seeds=3, out=tmp_path, on_rows=lambda t, m: seen.append((len(t), m))
+    )
+    assert len(seen) == 3
+    assert "gp seed 2: 0.8200, success" in seen[2][1]
+    assert comparison.path.parent == tmp_path / "toy"
+    assert load_comparison(comparison.path) == comparison
+    assert "gp" in str(comparison)
+    assert "<table>" in comparison._repr_html_()
+
+
+def test_an_interrupted_comparison_keeps_what_is_done(done, tmp_path, monkeypatch):
+    from evosearch import api
+
+    work, calls = api.finished_run, []
+
+    def stop_at_third(*args, **kwargs):
+        calls.append(kwargs["seed"])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return work(*args, **kwargs)
+
+    monkeypatch.setattr("evosearch.api.finished_run", stop_at_third)
+    with pytest.raises(KeyboardInterrupt):
+        compare("toy", searches=["gp"], seeds=5, out=tmp_path)
+    (folder,) = (tmp_path / "toy").glob("compare-*")
+    assert len(load_comparison(folder).cells) == 2
+
+
+@pytest.mark.parametrize(("searches", "seeds"), [([], 3), (["gp"], 0)])
+def test_a_comparison_of_nothing_is_refused(done, searches, seeds, tmp_path):
+    with pytest.raises(InputError, match="at least one"):
+        compare("toy", searches=searches, seeds=seeds, out=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_or_newer_file_is_named_with_what_to_do(done, tmp_path):
+    path = compare("toy", searches=["gp"], seeds=1, out=tmp_path).path / "comparison.json"
+    whole = path.read_text()
+    path.write_text(whole[: len(whole) // 2])
+    with pytest.raises(RunCorruptError, match="repeat the compare command"):
+        load_comparison(path)
+    path.write_text(json.dumps({**json.loads(whole), "format": 99}))
+    with pytest.raises(RunCorruptError, match="format 99"):
+        load_comparison(path)
+    with pytest.raises(InputError, match="no comparison"):
+        load_comparison(tmp_path / "nothing")
+
+
+def test_searches_without_scores_are_not_tested():
+    cells = (cell("gp"), cell("random", score=math.nan, is_success=False))
+    comparison = Comparison("toy", 10, (0,), ("gp", "random"), cells, Path())
+    assert comparison.tests == []
+    assert [row.search for row in comparison.rows] == ["gp", "random"]
