@@ -140,9 +140,9 @@ class AngleMeter:
     def add(self, w: Buffer) -> None:
         """Emit the phases that add the present angle to the total."""
         b = self._b
-        b.map(self._product, "w * p", w=w, p=self._pc1)
+        b.map(self._product, "v * p", v=w, p=self._pc1)
         b.reduce(self._dot, "sum", self._product)
-        b.map(self._product, "square(w)", w=w)
+        b.map(self._product, "square(v)", v=w)
         b.reduce(self._length, "sum", self._product)
         b.map(self.total, "t + abs(d) / sqrt(q)", t=self.total, d=self._dot, q=self._length)
 
