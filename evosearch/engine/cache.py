@@ -40,8 +40,15 @@ def compiled_code_folder() -> Path:
     return folder
 
 
-def use_private_cache() -> Path:
-    """Point the compiler at the private folder; call before compiled functions are declared."""
-    folder = compiled_code_folder()
-    numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
-    return folder
+def _use_private_folder() -> None:
+    numba.config.CACHE_DIR = str(compiled_code_folder())  # type: ignore[attr-defined]
+
+
+_use_private_folder()
+
+compiled = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+"""Decorator of the engine's functions: no global lock, IEEE division, no reference counting.
+
+Counting references of the arrays that helpers receive costs more than their work."""
+compiled_with_allocation = numba.njit(cache=True, nogil=True, error_model="numpy")
+"""The same for functions that make or slice arrays."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from evosearch.engine import elementary as el
 from evosearch.engine import kernels, philox
+from evosearch.engine.cache import compiled, compiled_with_allocation
 from evosearch.engine.contract import BLOCK, LANES
 from evosearch.engine.phases import (
     A,
@@ -44,10 +44,9 @@ _BLOCK, _LANES = u8(BLOCK), u8(LANES)
 _SYNAPSE, _POST, _PRE = int(Level.SYNAPSE), int(Level.POST), int(Level.PRE)
 _NETWORK_END, _PRE_END, _POST_END, _TILE_END, _SYNAPSE_END = (int(s) for s in Section)
 _EXPAND_PRE = int(Op.EXPAND_PRE)
-_COMPILE = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
 
 
-@njit(**_COMPILE)
+@compiled
 def register_size(level: Any, n_in: Any, n_out: Any, lanes: Any) -> Any:
     """Return the values that a register takes, rounded up to whole vectors."""
     size = lanes
@@ -60,7 +59,7 @@ def register_size(level: Any, n_in: Any, n_out: Any, lanes: Any) -> Any:
     return (size + _LANES - u8(1)) // _LANES * _LANES
 
 
-@njit(**_COMPILE)
+@compiled
 def place(
     ws: Any, off: Any, site: Any, base: Any, bind: Any, levels: Any, first: Any, last: Any,
     constants: Any, values: Any, first_constant: Any, last_constant: Any,
@@ -85,7 +84,7 @@ def place(
     return position
 
 
-@njit(**_COMPILE)
+@compiled
 def _update(
     ws: Any, w: Any, f: Any, count: Any, eta: Any, is_increment: Any, low: Any, high: Any
 ) -> Any:
@@ -116,13 +115,13 @@ def _update(
     return bad
 
 
-@njit(**_COMPILE)
+@compiled
 def _copy(ws: Any, target: Any, source: Any, count: Any) -> None:
     for t in range(u8(count)):
         ws[target + t] = ws[source + t]
 
 
-@njit(**_COMPILE)
+@compiled
 def apply_rule(
     ws: Any, code: Any, first: Any, ends: Any, program: Any, off: Any, site: Any, levels: Any,
     bind: Any, outputs: Any, n_in: Any, n_out: Any, lanes: Any, eta: Any, low: Any, high: Any,
@@ -181,7 +180,7 @@ def apply_rule(
     return bad
 
 
-@njit(**_COMPILE)
+@compiled
 def _block(
     ws: Any, code: Any, first: Any, end: Any, off: Any, site: Any, levels: Any, bind: Any,
     outputs: Any, start: Any, count: Any, n_in: Any, lanes: Any, row: Any, eta: Any, low: Any,
@@ -200,7 +199,7 @@ def _block(
                    outputs[0, 2] != 0, low, high)  # fmt: skip
 
 
-@njit(**_COMPILE)
+@compiled
 def _project_rows(
     ws: Any, w: Any, birth: Any, n_out: Any, n_in: Any, lanes: Any, acc: Any,
     is_zero_diagonal: Any, keeps_sign: Any, row_norm: Any,
@@ -232,7 +231,7 @@ def _project_rows(
                     )
 
 
-@njit(**_COMPILE)
+@compiled
 def _mark_exploded(
     ws: Any, values: Any, n: Any, lanes: Any, matrix: Any, size: Any, exploded: Any, step: Any
 ) -> Any:
@@ -257,7 +256,7 @@ def _mark_exploded(
     return new
 
 
-@njit(**_COMPILE)
+@compiled
 def _row_of(phases: Any, pc: Any, counters: Any) -> Any:
     """Return constant + sum of coefficient * loop counter."""
     row = phases[pc, ROW]
@@ -266,7 +265,7 @@ def _row_of(phases: Any, pc: Any, counters: Any) -> Any:
     return row
 
 
-@njit(**_COMPILE)
+@compiled
 def _load(
     ws: Any, phases: Any, pc: Any, row: Any, data: Any, tables: Any, index: Any, indices: Any,
     group: Any, lanes: Any,
@@ -298,7 +297,7 @@ def _load(
                 ]
 
 
-@njit(**_COMPILE)
+@compiled
 def _random(
     ws: Any, target: Any, n: Any, lanes: Any, is_normal: Any, step: Any, stream: Any, keys: Any,
     first: Any,
@@ -315,7 +314,7 @@ def _random(
             ws[target + unit * lanes + lane] = ws.dtype.type(value)
 
 
-@njit(**_COMPILE)
+@compiled
 def _reduce(
     ws: Any, target: Any, source: Any, n: Any, lanes: Any, kind: Any, acc: Any
 ) -> None:
@@ -335,7 +334,7 @@ def _reduce(
             ws[target + lane] = ws[target + lane] / ws.dtype.type(n)
 
 
-@njit(**_COMPILE)
+@compiled
 def _argmax(ws: Any, target: Any, source: Any, n: Any, lanes: Any) -> None:
     """Write 1 at the first greatest unit of each draw and 0 elsewhere."""
     for lane in range(lanes):
@@ -347,7 +346,7 @@ def _argmax(ws: Any, target: Any, source: Any, n: Any, lanes: Any) -> None:
             ws[target + k * lanes + lane] = ws.dtype.type(1 if k == best else 0)
 
 
-@njit(**_COMPILE)
+@compiled
 def run_group(
     ws: Any, off: Any, phases: Any, code: Any, code_start: Any, ends: Any, levels: Any,
     outputs: Any, map_outputs: Any, candidate: Any, n_candidates: Any, binds: Any, shapes: Any,
@@ -431,7 +430,7 @@ def run_group(
     return step
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_with_allocation
 def run_chunk(
     ws: Any, off: Any, n_buffer: Any, phases: Any, code: Any, code_start: Any, ends: Any,
     levels: Any, level_start: Any, constants: Any, values: Any, constant_start: Any, outputs: Any,
@@ -483,7 +482,7 @@ def run_chunk(
     return updates
 
 
-@njit(**_COMPILE)
+@compiled
 def _clip_share(ws: Any, shapes: Any, bounds: Any, lanes: Any, lane: Any) -> Any:
     """Return the share of all weights that stand at a bound of the clip."""
     hits, total = 0, 0
@@ -497,7 +496,7 @@ def _clip_share(ws: Any, shapes: Any, bounds: Any, lanes: Any, lane: Any) -> Any
     return hits / max(total, 1)
 
 
-@njit(**_COMPILE)
+@compiled
 def _place_all(
     ws: Any, off: Any, base: Any, levels: Any, level_start: Any, constants: Any, values: Any,
     constant_start: Any, candidate: Any, n_candidates: Any, binds: Any, shapes: Any,

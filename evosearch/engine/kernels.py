@@ -17,11 +17,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from evosearch.engine import elementary as el
-from evosearch.engine.cache import use_private_cache
+from evosearch.engine.cache import compiled
 from evosearch.engine.contract import LANES
 from evosearch.engine.program import Op
-
-use_private_cache()
 
 _ADD, _SUB, _MUL, _DIV = int(Op.ADD), int(Op.SUB), int(Op.MUL), int(Op.DIV)
 _MAX, _MIN, _POW = int(Op.MAX), int(Op.MIN), int(Op.POW)
@@ -92,7 +90,7 @@ def dot16(typing: Any, ws: Any, a: Any, b: Any, n: Any) -> Any:
     return ws.dtype(ws, *integers), codegen
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+@compiled
 def execute(
     ws: Any, code: Any, start: Any, end: Any, off: Any, site: Any, count: Any, lanes: Any,
     n_in: Any, row: Any,
@@ -187,7 +185,7 @@ def _repeat(ws: Any, target: Any, source: Any, length: Any, copies: Any) -> None
             ws[start + t] = ws[source + t]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+@compiled
 def matvec(ws: Any, y: Any, w: Any, x: Any, n_out: Any, n_in: Any, lanes: Any, acc: Any) -> None:
     """y_i = sum over j of w_ij x_j; ``acc`` is scratch of 16 * lanes values."""
     if lanes == 1:
@@ -208,7 +206,7 @@ def matvec(ws: Any, y: Any, w: Any, x: Any, n_out: Any, n_in: Any, lanes: Any, a
             ws[y + i * lanes + t] = ws[acc + t]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+@compiled
 def matvec_t(ws: Any, x: Any, w: Any, y: Any, n_out: Any, n_in: Any, lanes: Any, acc: Any) -> None:
     """x_j = sum over i of w_ij y_i; ``acc`` is scratch of 16 * n_in * lanes values."""
     row = n_in * lanes
@@ -231,7 +229,7 @@ def matvec_t(ws: Any, x: Any, w: Any, y: Any, n_out: Any, n_in: Any, lanes: Any,
         ws[x + t] = ws[acc + t]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+@compiled
 def sum_rows(ws: Any, target: Any, source: Any, n: Any, lanes: Any, acc: Any) -> None:
     """Sum n units for each draw in 16 lanes; ``acc`` is scratch of 16 * lanes values."""
     width = min(n, u8(LANES))
@@ -246,7 +244,7 @@ def sum_rows(ws: Any, target: Any, source: Any, n: Any, lanes: Any, acc: Any) ->
         ws[target + t] = ws[acc + t]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+@compiled
 def _fold_lanes(ws: Any, acc: Any, width: Any, row: Any) -> None:
     """Add lanes k + 8 to k, then k + 4, k + 2, k + 1; lanes beyond ``width`` hold +0."""
     half = u8(LANES // 2)

@@ -9,16 +9,16 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from evosearch.engine import elementary
+from evosearch.engine.cache import compiled
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _MASK, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
     """Return four 32-bit words (as uint64) for a counter of four words and a key of two."""
     for _ in range(10):
@@ -33,14 +33,14 @@ def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
     return c0, c1, c2, c3
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def uniform(high: Any, low: Any) -> Any:
     """Return a float64 in (0, 1): 52 bits of two words, centred in their interval."""
     bits = (high << np.uint64(20)) | (low >> np.uint64(12))
     return (np.float64(bits) + 0.5) * 2.0**-52
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def normal(first: Any, second: Any) -> Any:
     """Return a float64 from N(0, 1) by Box and Muller (1958), from two uniforms."""
     return math.sqrt(-2.0 * elementary.log(first)) * elementary.sin(
@@ -48,7 +48,7 @@ def normal(first: Any, second: Any) -> Any:
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def fill(keys: Any, step: Any, stream: Any, is_normal: Any, out: Any) -> None:
     """Fill ``out`` (D, n) float64 with the numbers of one phase at one iteration."""
     for draw in range(out.shape[0]):

@@ -7,7 +7,7 @@ Candidates of one structure advance together with all draws; where they differ i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,55 +17,14 @@ from numpy.typing import NDArray
 from evosearch.engine import phases as ph
 from evosearch.engine import philox
 from evosearch.engine.lifetime import Lifetime, MapSite, RuleSite
-from evosearch.engine.program import Level, Op, Program
+from evosearch.engine.program import Level, Program
 from evosearch.engine.run import LifeResult
 from evosearch.errors import InputError
+from evosearch.rules.primitives import PRIMITIVES
+from evosearch.rules.torch_functions import BY_OP
 
 Tensor = torch.Tensor
-
-
-def _log(a: Tensor) -> Tensor:
-    size = a.abs()
-    return torch.where(size == 0, torch.zeros_like(size), torch.log(size))
-
-
-def _divide(a: Tensor, b: Tensor) -> Tensor:
-    is_zero = b == 0
-    value = a / torch.where(is_zero, torch.ones_like(b), b)
-    return torch.where(is_zero, torch.zeros_like(value), value)
-
-
-def _power(a: Tensor, b: Tensor) -> Tensor:
-    value = torch.exp(b * _log(a))
-    return torch.where((a == 0).expand_as(value), torch.zeros_like(value), value)
-
-
-def _sin(a: Tensor) -> Tensor:
-    return torch.where(a.abs() > 2.0**20, torch.zeros_like(a), torch.sin(a))
-
-
-BINARY: dict[int, Callable[[Tensor, Tensor], Tensor]] = {
-    Op.ADD: torch.add,
-    Op.SUB: torch.sub,
-    Op.MUL: torch.mul,
-    Op.DIV: _divide,
-    Op.MAX: lambda a, b: torch.where(a > b, a, b),
-    Op.MIN: lambda a, b: torch.where(a < b, a, b),
-    Op.POW: _power,
-}
-UNARY: dict[int, Callable[[Tensor], Tensor]] = {
-    Op.NEG: torch.neg,
-    Op.SQUARE: torch.square,
-    Op.ABS: torch.abs,
-    Op.SIGN: lambda a: (a > 0).to(a.dtype) - (a < 0).to(a.dtype),
-    Op.SQRT: lambda a: a.abs().sqrt(),
-    Op.EXP: torch.exp,
-    Op.LOG: _log,
-    Op.TANH: torch.tanh,
-    Op.SIGMOID: torch.sigmoid,
-    Op.SIN: _sin,
-    Op.SOFTPLUS: lambda a: a.clamp(min=0) + torch.log1p(torch.exp(-a.abs())),
-}
+_ARITY = {int(primitive.op): primitive.arity for primitive in PRIMITIVES.values()}
 
 
 def run_on_torch(
@@ -290,13 +249,12 @@ class _Batch:
                 values[register] = self.constants[..., k]
         for op, dst, a, b in program.code:
             first: Any = values[a]
-            if op in BINARY:
-                second: Any = values[b]
-                values[dst] = BINARY[op](first, second)
-            elif op in UNARY:
-                values[dst] = UNARY[op](first)
-            else:
+            if op not in BY_OP:
                 values[dst] = first
+            elif _ARITY[op] == 2:
+                values[dst] = BY_OP[op](first, values[b])
+            else:
+                values[dst] = BY_OP[op](first)
         return values
 
     def _reduce(self, values: Tensor, kind: int) -> Tensor:

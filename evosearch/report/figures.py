@@ -208,7 +208,7 @@ def surface_figure(
     for ax, (title, values) in zip(axes, panels, strict=True):
         image = ax.imshow(
             values, origin="lower", extent=(*x_range, *y_range), aspect="auto",
-            cmap="RdBu_r", vmin=-top, vmax=top, interpolation="nearest",
+            cmap="RdBu_r", vmin=-top, vmax=top, interpolation="bilinear",
         )  # fmt: skip
         if np.nanmin(values) < 0 < np.nanmax(values):
             x, y = (np.linspace(*r, n) for r, n in ((x_range, values.shape[1]),

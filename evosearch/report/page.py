@@ -30,7 +30,7 @@ h3 { font-size: 1rem; margin: 0 0 .5rem; }
 p { margin: .4rem 0 .8rem; max-width: 48rem; }
 .muted, figcaption, .card small { color: var(--muted); }
 .lead { font-size: 1.08rem; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .75rem;
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.4rem, 1fr)); gap: .75rem;
   margin: 1.25rem 0; }
 .card, figure, .rule { background: var(--card); border: 1px solid var(--line);
   border-radius: .75rem; padding: .9rem 1rem; }
@@ -41,13 +41,15 @@ figure svg { display: block; width: 100%; height: auto; }
 figcaption { font-size: .9rem; margin-top: .4rem; }
 .rules { display: grid; grid-template-columns: repeat(auto-fit, minmax(19rem, 1fr)); gap: .75rem; }
 .rule.champion { border-color: var(--accent); background: var(--soft); }
-.rule math { font-size: 1.3rem; margin: .6rem 0; overflow-x: auto; overflow-y: hidden; }
+.rule.wide { grid-column: 1 / -1; }
+.rule math { font-size: 1.2rem; margin: .6rem 0; overflow-x: auto; overflow-y: hidden; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .93rem; }
 th { text-align: left; color: var(--muted); font-weight: 600; }
 th, td { padding: .42rem .7rem .42rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+table.facts { width: auto; min-width: 22rem; }
 tr.champion td { font-weight: 650; background: var(--soft); }
 tr.champion td:first-child { border-left: 3px solid var(--accent); padding-left: .5rem; }
 code, pre { font: .88rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
@@ -96,7 +98,7 @@ def section(title: str, *parts: str) -> str:
 
 def paragraph(words: str, kind: str = "") -> str:
     """Return a paragraph of the given class."""
-    return f'<p class="{kind}">{text(words)}</p>' if words else ""
+    return f'<p>{text(words)}</p>' if words else ""
 
 
 def cards(entries: Sequence[tuple[str, Any, str]]) -> str:
@@ -117,7 +119,10 @@ def figure(drawing: str, caption: str) -> str:
 
 
 def table(
-    columns: Sequence[str], rows: Sequence[Sequence[Any]], *, champion: int | None = None
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    champion: int | None = None,
 ) -> str:
     """Return a table; numbers stand to the right and the champion's row is marked."""
     if not rows:
@@ -129,16 +134,25 @@ def table(
     )
     lines = []
     for index, row in enumerate(rows):
-        kind = ' class="champion"' if index == champion else ""
+        mark = ' class="champion"' if index == champion else ""
         cells = "".join(
             f"<td{_NUMERIC if is_n else ''}>{text(value)}</td>"
             for value, is_n in zip(row, numeric, strict=True)
         )
-        lines.append(f"<tr{kind}>{cells}</tr>")
+        lines.append(f"<tr{mark}>{cells}</tr>")
     return (
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
+
+
+def facts_table(rows: Sequence[tuple[str, Any]]) -> str:
+    """Return names and values without a head."""
+    lines = (
+        f"<tr><td>{text(name)}</td><td{_NUMERIC if _is_number(value) else ''}>{text(value)}</td></tr>"
+        for name, value in rows
+    )
+    return f'<div class="scroll"><table class="facts">{"".join(lines)}</table></div>'
 
 
 def details(title: str, content: str) -> str:

@@ -25,6 +25,7 @@ from evosearch.report.page import (
     page,
     paragraph,
     section,
+    facts_table,
     table,
     text,
 )
@@ -165,6 +166,8 @@ def _formulas(view: RunView) -> str:
 
 
 def _rule_box(title: str, rule: Rule, kind: str) -> str:
+    if rule.size > 11:
+        kind += " wide"
     return (
         f'<div class="{kind}"><h3>{text(title)}</h3>{rule_mathml(rule)}'
         f"<code>{text(rule.text)}</code></div>"
@@ -292,7 +295,7 @@ def _costs(view: RunView) -> str:
         (name.replace("_", " ").replace("wall s", "seconds"), facts.get(name)) for name in names
     ]
     rows += [(f"candidates {status}", count) for status, count in view.faults.items()]
-    return section("What it cost", table(("", ""), rows))
+    return section("What it cost", facts_table(rows))
 
 
 def _provenance(view: RunView) -> str:
@@ -304,7 +307,7 @@ def _provenance(view: RunView) -> str:
         "Settings and versions",
         f"<pre>{text(command)}</pre>",
         details("the problem as it was run", view.settings_text) if view.settings_text else "",
-        table(("", ""), rows),
+        facts_table(rows),
         f"<footer>Run {text(facts['run'])}.</footer>",
     )
 

@@ -37,7 +37,7 @@ class Surface:
     held: dict[str, float]
 
 
-def rule_surface(rule: Rule, terminals: Sequence[Terminal], *, n: int = 61) -> Surface | None:
+def rule_surface(rule: Rule, terminals: Sequence[Terminal], *, n: int = 60) -> Surface | None:
     """Evaluate a rule over (pre, post) at three weights, or over what it reads instead.
 
     Args:

@@ -1,0 +1,16 @@
+"""Spaces: the sets of candidates that a search searches."""
+
+from evosearch.spaces.base import SequentialSpace, Space
+from evosearch.spaces.coefficients import CoefficientSpace
+from evosearch.spaces.rule import RuleSpace
+from evosearch.spaces.table import TableSpace
+from evosearch.spaces.vector import VectorSpace
+
+__all__ = [
+    "CoefficientSpace",
+    "RuleSpace",
+    "SequentialSpace",
+    "Space",
+    "TableSpace",
+    "VectorSpace",
+]

@@ -1,0 +1,90 @@
+"""Rules that are weighted sums of given terms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from evosearch.errors import InputError
+from evosearch.outcome import FloatArray
+from evosearch.rules.expression import Expression, Node
+from evosearch.rules.parser import parse_expression
+from evosearch.rules.rule import Rule
+from evosearch.spaces.vector import VectorSpace
+
+
+class CoefficientSpace(VectorSpace):
+    """Rules ``sum_k c_k * basis_k`` by their coefficients c, float64 (k,).
+
+    Volterra and ABCD rules are of this kind.
+
+    Args:
+        basis: the terms, as rule text or expressions; at least one.
+        sigma0: size of a search's first steps.
+        bound: coefficients lie in [-bound, bound]; None for no bound.
+        l1: what a search takes off the fitness for each unit of sum |c_k|, at least 0.
+        form: ``"increment"`` or ``"absolute"``.
+
+    Raises:
+        InputError: an empty basis, a term that is no rule text, or a number out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> space = CoefficientSpace(("pre*post", "w"))
+        >>> print(space.decode(np.array([1.0, -0.5])).main)
+        pre*post + -0.5*w
+    """
+
+    kind = "coefficients"
+
+    def __init__(
+        self,
+        basis: Sequence[str | Expression],
+        *,
+        sigma0: float = 0.1,
+        bound: float | None = None,
+        l1: float = 0.0,
+        form: str = "increment",
+    ) -> None:
+        if not basis:
+            raise InputError("the basis of a coefficient space is empty; give at least one term.")
+        if bound is not None and not bound > 0:
+            raise InputError(f"bound is {bound}; it must be above 0.")
+        if not 0.0 <= l1 < float("inf"):
+            raise InputError(f"l1 is {l1}; it must be a finite number, at least 0.")
+        self.basis = tuple(
+            term if isinstance(term, Expression) else parse_expression(term, source="basis")
+            for term in basis
+        )
+        self.form = form
+        self.l1 = float(l1)
+        low = None if bound is None else -bound
+        super().__init__(len(self.basis), low=low, high=bound, sigma0=sigma0)
+
+    def decode(self, genotype: FloatArray) -> Rule:
+        """Return the sum as a rule; terms with coefficient zero are left out."""
+        terms = [
+            _scaled(float(coefficient), term)
+            for coefficient, term in zip(genotype, self.basis, strict=True)
+            if coefficient != 0.0
+        ]
+        return Rule(sum_of(terms), form=self.form)
+
+
+def _scaled(coefficient: float, term: Expression) -> tuple[Node, ...]:
+    if coefficient == 1.0:
+        return term.nodes
+    if term.nodes == (1.0,):
+        return (coefficient,)
+    return ("mul", coefficient, *term.nodes)
+
+
+def sum_of(terms: Sequence[tuple[Node, ...]]) -> Expression:
+    """Return ``((t0 + t1) + t2) + …`` as an expression; 0 where there are no terms."""
+    if not terms:
+        return Expression((0.0,))
+    nodes: list[Node] = ["add"] * (len(terms) - 1)
+    for term in terms:
+        nodes.extend(term)
+    return Expression(tuple(nodes))
