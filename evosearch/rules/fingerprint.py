@@ -66,8 +66,9 @@ def fingerprint(rule: Rule, terminals: Sequence[str | Terminal] | None = None) -
     """
     if terminals is not None:
         names = {t.name if isinstance(t, Terminal) else t for t in terminals}
-        for name in sorted(rule.terminals - names):
-            raise unknown_name("terminal", name, names)
+        missing = sorted(rule.terminals - names)
+        if missing:
+            raise unknown_name("terminal", missing[0], names)
     is_exact = all(_is_exact(expression) for expression in rule.parts.values())
     values_of = _exact_words if is_exact else _rounded_words
     main, *states = rule.parts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,15 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evosearch.rules.expression import Expression, Node
+from evosearch.rules.fingerprint import Algebra, ModularAlgebra, NumericAlgebra, Values
 from evosearch.rules.primitives import PRIMITIVES
-
-Values = NDArray[Any]
-"""(points, n): the values of n functions at the probe points."""
 
 _COMMUTATIVE = frozenset({"add", "mul"})
 _LEAF = -1
 _ROWS_AT_ONCE = 1_000_000
-_PROBE_SEED = 20_241_961
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ class Enumeration:
         self.is_exact = all(PRIMITIVES[name].is_polynomial for name in functions)
         self._leaves = tuple(leaves)
         self._functions = tuple(functions)
-        self._algebra: _Algebra = _Modular() if self.is_exact else _Numeric()
+        self._algebra: Algebra = ModularAlgebra() if self.is_exact else NumericAlgebra()
         self._levels: list[_Level] = []
         self._first: list[int] = [0]
         self._seen: NDArray[np.uint64] = np.empty((2, 0), dtype=np.uint64)
@@ -217,109 +213,6 @@ def _joined(levels: Sequence[_Level]) -> _Level:
     )
 
 
-def _empty_level(algebra: _Algebra) -> _Level:
+def _empty_level(algebra: Algebra) -> _Level:
     none = np.empty(0, dtype=np.int32)
     return _Level(none.astype(np.int16), none, none, algebra.leaf(0.0)[:, None][:, :0])
-
-
-class _Algebra(ABC):
-    """Values of functions at probe points, and how they are told apart."""
-
-    @abstractmethod
-    def leaf(self, leaf: Node) -> Values:
-        """Return the values (points,) of a terminal or constant."""
-
-    @abstractmethod
-    def apply(self, name: str, a: Values, b: Values) -> Values:
-        """Return the values of a primitive; a unary one ignores ``b``."""
-
-    @abstractmethod
-    def keys(self, values: Values) -> NDArray[np.uint64]:
-        """Return two words (2, n) for each function, equal for equal functions."""
-
-
-_P = np.uint64(2**61 - 1)
-_LOW_31 = np.uint64(2**31 - 1)
-_LOW_30 = np.uint64(2**30 - 1)
-
-
-class _Modular(_Algebra):
-    """Exact arithmetic on integers and dyadic fractions, modulo 2^61 - 1, at two points."""
-
-    def leaf(self, leaf: Node) -> Values:
-        if isinstance(leaf, str):
-            return _probe_rng(leaf).integers(0, int(_P), 2).astype(np.uint64)
-        numerator, denominator = float(leaf).as_integer_ratio()
-        value = numerator * pow(denominator, -1, int(_P)) % int(_P)
-        return np.full(2, value, dtype=np.uint64)
-
-    def apply(self, name: str, a: Values, b: Values) -> Values:
-        if name == "add":
-            return _reduced(a + b)
-        if name == "sub":
-            return _reduced(a + (_P - b))
-        if name == "neg":
-            return _reduced(_P - a)
-        return _product(a, a if name == "square" else b)
-
-    def keys(self, values: Values) -> NDArray[np.uint64]:
-        return values
-
-
-def _reduced(x: Values) -> Values:
-    """Return x modulo 2^61 - 1 for x < 2^64."""
-    x = (x & _P) + (x >> np.uint64(61))
-    return np.where(x >= _P, x - _P, x)
-
-
-def _product(a: Values, b: Values) -> Values:
-    """Return a*b modulo 2^61 - 1 from 31-bit halves; 2^62 = 2 and 2^61 = 1 there."""
-    shift = np.uint64(31)
-    a_high, a_low = a >> shift, a & _LOW_31
-    b_high, b_low = b >> shift, b & _LOW_31
-    middle = a_high * b_low + a_low * b_high
-    high = (a_high * b_high) << np.uint64(1)
-    middle_high, middle_low = middle >> np.uint64(30), middle & _LOW_30
-    return _reduced(_reduced(high + middle_high + (middle_low << shift)) + a_low * b_low)
-
-
-_N_PROBES = 24
-_DIGIT_BITS = 33
-_TINY = 1e-10
-
-
-class _Numeric(_Algebra):
-    """Float64 at random points in (-2, 2), compared after rounding to ten digits."""
-
-    def __init__(self) -> None:
-        words = _probe_rng("words").integers(0, 2**63, (2, 2, _N_PROBES, 1), dtype=np.uint64)
-        self._words = words * np.uint64(2) + np.uint64(1)
-
-    def leaf(self, leaf: Node) -> Values:
-        if isinstance(leaf, str):
-            return _probe_rng(leaf).uniform(-2.0, 2.0, _N_PROBES)
-        return np.full(_N_PROBES, float(leaf))
-
-    def apply(self, name: str, a: Values, b: Values) -> Values:
-        primitive = PRIMITIVES[name]
-        return primitive.numpy(a) if primitive.arity == 1 else primitive.numpy(a, b)
-
-    def keys(self, values: Values) -> NDArray[np.uint64]:
-        with np.errstate(invalid="ignore"):
-            mantissa, exponent = np.frexp(np.where(np.abs(values) < _TINY, 0.0, values))
-            digits = np.rint(mantissa * 2.0**_DIGIT_BITS)
-            # Rounded up to the next power of two: the same number, one exponent higher.
-            is_full = np.abs(digits) == 2.0**_DIGIT_BITS
-            digits = np.where(is_full, digits / 2, digits)
-            exponent = exponent + is_full
-            # No number has the digits that stand for the three values that are not finite.
-            special = np.where(np.isnan(values), 3.0, np.sign(values))
-            digits = np.where(np.isfinite(values), digits, special)
-        words = digits.astype(np.int64).view(np.uint64)
-        powers = exponent.astype(np.int64).view(np.uint64)
-        return (words * self._words[0] + powers * self._words[1]).sum(axis=1, dtype=np.uint64)
-
-
-def _probe_rng(name: str) -> np.random.Generator:
-    """Return the generator of a terminal's probe values; the same in every search."""
-    return np.random.default_rng([_PROBE_SEED, *name.encode()])
