@@ -58,7 +58,11 @@ def parse(
         match = _PART.fullmatch(statement)
         name, body = (match[1], match[2]) if match else ("dw", statement)
         if name in parts or {name, *parts} >= {"dw", "w"}:
-            raise InputError(f"{source}: {name!r} is given twice; a rule has one of dw and w.")
+            raise InputError(
+                f"{source}: {name[:40]!r} is given twice; a rule has one of dw and w."
+            )
+        if name in PRIMITIVES:
+            raise InputError(f"{source}: {name!r} is a function and cannot be a state.")
         parts[name] = parse_expression(
             body, terminals=terminals, functions=functions, source=source
         )
@@ -147,11 +151,15 @@ class _Reader:
             minus
             and minus.kind == "negation"
             and minus.commas == start
-            and not self._text[self._position :].lstrip().startswith("**")
+            and not self._is_power_next()
         ):
             self._pending.pop()
             value = -value
         self._push(value)
+
+    def _is_power_next(self) -> bool:
+        match = _TOKEN.match(self._text, self._position)
+        return match is not None and match["sign"] == "**"
 
     def _name(self, token: str, start: int) -> bool:
         """Take a terminal, or a function with its bracket; return whether an operand follows."""
@@ -225,6 +233,8 @@ class _Reader:
             self._fail(start, "found a power", "**2, **3 and **4; else pow(a, b) = exp(b log|a|)")
         assert match is not None
         self._position = match.end()
+        if self._is_power_next():
+            self._fail(start, "found a power of a power", "brackets that say which is meant")
         self._allow("square", start)
         base = self._values[-1]
         self._apply("square", 1)

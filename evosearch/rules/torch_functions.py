@@ -55,16 +55,17 @@ BY_OP: dict[int, Callable[..., Tensor]] = {
 }
 
 
-def torch_function(name: str) -> Callable[..., Tensor]:
-    """Return the primitive on tensors; operands that are numbers become tensors."""
+def torch_function(name: str) -> Callable[..., Tensor | float]:
+    """Return the primitive on tensors; numbers become tensors, and stay numbers on their own."""
     function = BY_OP[PRIMITIVES[name].op]
 
-    def on_tensors(*operands: Any) -> Tensor:
+    def on_tensors(*operands: Any) -> Tensor | float:
         like = next((o for o in operands if isinstance(o, torch.Tensor)), None)
-        dtype = None if like is None else like.dtype
-        device = None if like is None else like.device
+        if like is None:
+            # A tensor of its own would bring the default type and device into the result.
+            return float(PRIMITIVES[name].numpy(*operands))
         return function(
-            *(torch.as_tensor(operand, dtype=dtype, device=device) for operand in operands)
+            *(torch.as_tensor(o, dtype=like.dtype, device=like.device) for o in operands)
         )
 
     return on_tensors
