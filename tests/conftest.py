@@ -3,7 +3,7 @@
 Compiled code stays in the user's own cache folder, so that a second session compiles nothing.
 """
 
-import datetime
+import datetime as dt
 import os
 
 import pytest
@@ -19,8 +19,8 @@ def _is_on(variable):
 
 def _session_seed():
     """Return a seed that changes every day; workers of one session get the first process's."""
-    text = os.environ.setdefault("EVOSEARCH_TEST_SEED", str(datetime.date.today().toordinal()))
-    return int(text)
+    today = dt.datetime.now(dt.UTC).toordinal()
+    return int(os.environ.setdefault("EVOSEARCH_TEST_SEED", str(today)))
 
 
 def pytest_configure(config):
@@ -32,7 +32,11 @@ def pytest_report_header(config):
     return f"evosearch: EVOSEARCH_TEST_SEED={_session_seed()}, tiers: {', '.join(['test', *tiers])}"
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if "science" in item.path.relative_to(config.rootpath).parts:
+            item.add_marker(pytest.mark.science)
     for name, variable in TIERS.items():
         if not _is_on(variable):
             skip = pytest.mark.skip(reason=f"{name} tests run with {variable}=1")
