@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from evosearch.errors import InputError
 from evosearch.outcome import FloatArray
 from evosearch.rules.expression import Expression, Node

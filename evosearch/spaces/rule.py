@@ -86,10 +86,14 @@ class RuleSpace(SequentialSpace):
 
     def sample(self, rng: np.random.Generator, n: int = 1) -> list[Expression]:
         """Draw uniformly over the possible sizes, then over the trees of the size."""
-        sizes = self._counts.possible_sizes(self.max_size)
+        sizes = self.possible_sizes(self.max_size)
         return [
             self.sample_of_size(sizes[k], rng) for k in rng.integers(len(sizes), size=n).tolist()
         ]
+
+    def possible_sizes(self, largest: int) -> list[int]:
+        """Return the sizes up to ``largest`` that a rule can have, e.g. 1, 3, 5 without unary."""
+        return self._counts.possible_sizes(largest)
 
     def sample_of_size(self, size: int, rng: np.random.Generator) -> Expression:
         """Draw uniformly among the trees of ``size`` nodes; all constants of a range are one."""
@@ -124,7 +128,7 @@ class RuleSpace(SequentialSpace):
                 start, end, genotype.nodes[inner : genotype.subtree_end(inner)]
             )
         room = self.max_size - genotype.size + (end - start)
-        sizes = self._counts.possible_sizes(min(room, 2 * (end - start) + 3))
+        sizes = self.possible_sizes(min(room, 2 * (end - start) + 3))
         new = self.sample_of_size(sizes[rng.integers(len(sizes))], rng)
         return genotype.replace(start, end, new.nodes)
 

@@ -1,0 +1,275 @@
+"""Genetic programming on DEAP: tournaments, size-fair crossover, constants tuned on the way."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from evosearch.errors import InputError
+from evosearch.outcome import Evaluation, FloatArray
+from evosearch.rules.expression import Expression
+from evosearch.search.base import (
+    SEARCHES,
+    Search,
+    SearchSettings,
+    State,
+    new_rng,
+    restore_rng,
+    rng_state,
+    usable_fitness,
+)
+from evosearch.search.gp_constants import ConstantTuner, Trial, structure_of
+from evosearch.search.gp_trees import lent_random
+from evosearch.search.gp_variation import Variation
+from evosearch.search.memory import Memory
+from evosearch.search.semantics import semantic_key
+
+_MAX_TRIES = 20
+
+
+class GpSettings(SearchSettings):
+    """Settings that both forms of genetic programming have."""
+
+    population: int = Field(200, ge=1, le=1_000_000, description="rules that are asked at a time")
+    elite: int = Field(20, ge=1, le=1_000_000, description="best rules that stay among the parents")
+    survivors: Literal["children", "best"] = Field(
+        "children",
+        description="who breeds: the last generation and the elite, or the best of all so far",
+    )
+    p_crossover: float = Field(0.4, ge=0, description="relative frequency of crossover")
+    p_subtree: float = Field(0.2, ge=0, description="relative frequency of a new random subtree")
+    p_point: float = Field(0.2, ge=0, description="relative frequency of other nodes")
+    p_hoist: float = Field(0.05, ge=0, description="relative frequency of lifted subtrees")
+    p_constant: float = Field(0.15, ge=0, description="relative frequency of other constants")
+    init_max_size: int = Field(
+        15, ge=1, description="nodes of the largest rules at the start; sizes are evenly spread"
+    )
+    n_immigrants: int = Field(10, ge=0, description="random rules in each generation")
+    tune_constants: float = Field(
+        0.2, ge=0, le=1, description="share of each generation that tunes constants of good rules"
+    )
+    n_tuned: int = Field(4, ge=1, description="structures whose constants are tuned at a time")
+    skip_equal: bool = Field(
+        True, description="never score a rule again that computes the same function"
+    )
+    rescore: bool = Field(
+        False, description="score the elite again each generation, for draws that change"
+    )
+    start: tuple[str, ...] = Field((), description="rules in the first generation, as text")
+
+    @model_validator(mode="after")
+    def _has_variation(self) -> GpSettings:
+        if not sum(self.frequencies().values()) > 0:
+            raise ValueError("one of p_crossover, p_subtree, p_point, p_hoist must be above 0")
+        return self
+
+    def frequencies(self) -> dict[str, float]:
+        """Return the relative frequency of each operator by its name."""
+        names = ("crossover", "subtree", "point", "hoist", "constant")
+        return {name: getattr(self, f"p_{name}") for name in names}
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A scored rule: its length is its size, as DEAP's selection reads it."""
+
+    rule: Expression
+    fitness: float
+    per_draw: FloatArray
+
+    def __len__(self) -> int:
+        return self.rule.size
+
+
+class Programming(Search):
+    """What ``gp`` and ``gp-lexicase`` share; they differ in how parents are selected."""
+
+    space_kinds = ("rule",)
+
+    def __init__(self, space: Any, *, seed: int = 0, **settings: Any) -> None:
+        super().__init__(space, seed=seed, **settings)
+        self._rng = new_rng(seed)
+        self._variation = Variation(space, self._rng, self.settings.frequencies())
+        self._tuner = ConstantTuner(self._rng)
+        self._memory = Memory(1_000_000)
+        self._members: list[Member] = []
+        self._trials: list[Trial] = []
+        self._start = [_read_start(space, text) for text in self.settings.start]
+        self._n_asked = 0
+
+    @abstractmethod
+    def _select(self, n: int) -> list[Member]:
+        """Return ``n`` parents, repeats included, of the members."""
+
+    def ask(self) -> list[Expression]:
+        """Return a generation: random rules at first, else tuned ones, children and immigrants."""
+        self._trials = []
+        with lent_random(self._rng):
+            batch = self._next_generation() if self._members else self._first_generation()
+        # Where nothing new is found, something is repeated: the budget decides when to stop.
+        return batch or self.space.sample(self._rng, self.settings.population)
+
+    def tell(self, candidates: Sequence[Expression], evaluation: Evaluation) -> None:
+        """Let the generation and the elite be the parents of the next one."""
+        fitness = usable_fitness(evaluation, len(candidates))
+        self._n_asked += len(candidates)
+        self._tuner.learn([t for t in self._trials if t.index < len(fitness)], fitness)
+        self._trials = []
+        told = [
+            Member(rule, float(fitness[k]), np.array(evaluation.per_draw[k], dtype=np.float64))
+            for k, rule in enumerate(candidates)
+            if np.isfinite(fitness[k])
+        ]
+        if told:
+            self._members = self._survivors(told)
+
+    def state_dict(self) -> State:
+        """Return the members, the steps of the constants, the memory and the generator."""
+        members = self._members
+        return {
+            "rng": rng_state(self._rng),
+            "rules": [self.space.encode_text(member.rule) for member in members],
+            "fitness": np.array([member.fitness for member in members]),
+            "per_draw": np.array([member.per_draw for member in members]),
+            "memory": self._memory.to_array(),
+            "steps": self._tuner.to_list(),
+            "n_asked": self._n_asked,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Take over members, steps, memory and generator."""
+        restore_rng(self._rng, state["rng"])
+        per_draw = np.asarray(state["per_draw"], dtype=np.float64)
+        self._members = [
+            Member(self.space.decode_text(text), float(fitness), np.array(row))
+            for text, fitness, row in zip(state["rules"], state["fitness"], per_draw, strict=True)
+        ]
+        self._memory.load(state["memory"])
+        self._tuner.load(state["steps"])
+        self._n_asked = int(state["n_asked"])
+        self._trials = []
+
+    def _first_generation(self) -> list[Expression]:
+        batch = [] if self._n_asked else list(self._start)
+        for rule in batch:
+            self._is_new(rule)
+        missing = self.settings.population - len(batch)
+        return batch + self._new(missing, self._ramped)
+
+    def _next_generation(self) -> list[Expression]:
+        s = self.settings
+        ranked = self._ranked(self._members)
+        batch = [member.rule for member in ranked[: s.elite]] if s.rescore else []
+        n_tuning = round(s.tune_constants * s.population)
+        batch += self._tuned(ranked, n_tuning, offset=len(batch))
+        n_children = s.population - len(batch) - s.n_immigrants
+        batch += self._children(max(0, n_children))
+        return batch + self._new(s.population - len(batch), self._ramped)
+
+    def _children(self, n: int) -> list[Expression]:
+        parents = iter(self._select(2 * n) if n else [])
+        rules = [(first.rule, second.rule) for first, second in zip(parents, parents, strict=True)]
+        children: list[Expression] = []
+        for first, second in rules:
+            children += self._new(1, lambda a=first, b=second: self._variation.child(a, b))
+        return children
+
+    def _tuned(self, ranked: Sequence[Member], n: int, *, offset: int) -> list[Expression]:
+        """Return ``n`` rules with other constants, the same number of each chosen structure."""
+        if self.space.ephemeral is None or n == 0:
+            return []
+        chosen = self._tuner.chosen([member.rule for member in ranked], self.settings.n_tuned)
+        batch: list[Expression] = []
+        for k in range(n if chosen else 0):
+            parent = ranked[chosen[k % len(chosen)]]
+            rule, step = self._tuner.propose(parent.rule)
+            if self._is_new(rule):
+                structure = structure_of(rule)
+                self._trials.append(Trial(offset + len(batch), structure, step, parent.fitness))
+                batch.append(rule)
+        return batch
+
+    def _ramped(self) -> Expression:
+        """Return a random rule; its size is uniform over those possible."""
+        return self._variation.new(self.settings.init_max_size)
+
+    def _new(self, n: int, make: Callable[[], Expression]) -> list[Expression]:
+        """Make up to ``n`` rules that are new; fewer where a few tries find none."""
+        made = []
+        for _ in range(n):
+            for _ in range(_MAX_TRIES):
+                rule = make()
+                if self._is_new(rule):
+                    made.append(rule)
+                    break
+        return made
+
+    def _is_new(self, rule: Expression) -> bool:
+        return not self.settings.skip_equal or self._memory.add_new(semantic_key(rule))
+
+    def _survivors(self, told: list[Member]) -> list[Member]:
+        """Return the parents of the next generation; those of the last fill what is missing."""
+        s = self.settings
+        if s.rescore:
+            return told
+        before = self._ranked(self._members)
+        if s.survivors == "best":
+            return self._ranked(before + told)[: s.population]
+        n_kept = max(s.elite, s.population - len(told))
+        return before[:n_kept] + told
+
+    def _ranked(self, members: Sequence[Member]) -> list[Member]:
+        """Return the best first, the smaller first among equally good ones."""
+        return sorted(members, key=lambda member: (-member.fitness, len(member)))
+
+
+class TournamentSettings(GpSettings):
+    """Settings of ``gp``."""
+
+    tournament: int = Field(5, ge=1, description="rules of which the best becomes a parent")
+    parsimony: float = Field(
+        1.2,
+        ge=1.0,
+        le=2.0,
+        description="pressure on size: of two winners the smaller is taken with half this chance",
+    )
+
+
+@SEARCHES.register("gp")
+class GeneticProgramming(Programming):
+    """Genetic programming with double tournaments: fitness first, then size.
+
+    Each generation holds children by size-fair crossover and four mutations, rules whose constants
+    are tuned, and random immigrants; a function that was scored is not scored again. The best
+    ``elite`` rules stay among the parents. Trees, selection and two mutations are DEAP's.
+
+    Sources: J. Koza, "Genetic Programming", 1992; F.-A. Fortin, F.-M. De Rainville, M.-A. Gardner,
+    M. Parizeau, C. Gagné, "DEAP: Evolutionary Algorithms Made Easy", JMLR 13, 2012; S. Luke,
+    L. Panait, "Fighting Bloat with Nonparametric Parsimony Pressure", PPSN VII, 2002; W. Langdon,
+    "Size Fair and Homologous Tree Crossovers for Tree Genetic Programming", GPEM 1, 2000.
+    """
+
+    name = "gp"
+    Settings = TournamentSettings
+
+    def _select(self, n: int) -> list[Member]:
+        from deap.tools import selDoubleTournament
+
+        s = self.settings
+        return selDoubleTournament(
+            self._members, n, s.tournament, s.parsimony, fitness_first=True, fit_attr="fitness"
+        )
+
+
+def _read_start(space: Any, text: str) -> Expression:
+    rule = space.decode_text(text)
+    if rule.size > space.max_size:
+        raise InputError(
+            f"the start rule {text!r} has {rule.size} nodes; the space allows {space.max_size}."
+        )
+    return rule
