@@ -1,0 +1,382 @@
+"""The problem file: its schema, its presets and overrides, and one sentence for each mistake."""
+
+from __future__ import annotations
+
+import copy
+import math
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from evosearch.errors import InputError, nearest
+
+SCHEMA = 1
+REQUIRED_SPLITS = ("search", "validation", "test")
+MAX_FILE_BYTES = 5_000_000
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """One table of the file; keys that it does not name are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RuleConfig(Section):
+    """What a rule may be made of, and how it acts on weights."""
+
+    form: Literal["increment", "absolute"] = "increment"
+    terminals: tuple[str, ...] = Field(min_length=1)
+    functions: tuple[str, ...] = Field(("add", "sub", "mul"), min_length=1)
+    constants: tuple[Number, ...] = ()
+    ephemeral: tuple[Number, Number] | None = None
+    max_size: int = Field(31, ge=1, le=10_000)
+    eta: float = Field(1.0, gt=0, allow_inf_nan=False)
+    eta_factors: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = Field(
+        (1.0,), min_length=1
+    )
+    clip: tuple[Number, Number] | None = None
+    row_norm: float | None = Field(None, gt=0, allow_inf_nan=False)
+    zero_diagonal: bool = False
+    sign: bool = Field(False, description="weights keep the sign that they start with")
+    dtype: Literal["float32", "float64"] = "float32"
+
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> RuleConfig:
+        for name in ("ephemeral", "clip"):
+            pair = getattr(self, name)
+            if pair is not None and not pair[0] < pair[1]:
+                raise ValueError(f"{name} is {list(pair)}; its two numbers must rise")
+        return self
+
+
+class SplitConfig(Section):
+    """A set of draws; further keys change settings of the task for it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    draws: int = Field(ge=1, le=1_000_000)
+    is_fresh: bool = False
+    eta: float | None = Field(None, gt=0, allow_inf_nan=False)
+
+    @property
+    def task_settings(self) -> dict[str, Any]:
+        """Settings of the task that differ on this split."""
+        return dict(self.model_extra or {})
+
+
+class KnownConfig(Section):
+    """A rule to compare with: from the library, or as text."""
+
+    library: str | None = None
+    text: str | None = None
+    scale: float | None = Field(None, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> KnownConfig:
+        if (self.library is None) == (self.text is None):
+            raise ValueError("give either library or text")
+        return self
+
+
+class SuccessConfig(Section):
+    """When a run counts as successful: a threshold, or a known rule to equal."""
+
+    split: Literal["validation", "test"] = "test"
+    threshold: Number | None = None
+    reference: str | None = None
+    margin: Number = 0.0
+
+    @model_validator(mode="after")
+    def _has_one_measure(self) -> SuccessConfig:
+        if (self.threshold is None) == (self.reference is None):
+            raise ValueError("give either threshold or reference")
+        return self
+
+
+class SearchConfig(Section):
+    """Budget and representation of a search; further keys are the search's own settings."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    budget: int = Field(ge=1, le=10**12)
+    representation: Literal["tree", "coefficients", "table"] = "tree"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings that go to the search."""
+        return dict(self.model_extra or {})
+
+
+class CoefficientsConfig(Section):
+    """Rules as weighted sums of given terms."""
+
+    basis: tuple[str, ...] = Field(min_length=1)
+    sigma0: float = Field(0.1, gt=0, allow_inf_nan=False)
+    bound: float | None = Field(None, gt=0, allow_inf_nan=False)
+    l1: float = Field(0.0, ge=0, allow_inf_nan=False)
+
+
+class TableConfig(Section):
+    """Rules as tables: indicators of cases, and the values that an entry may take."""
+
+    entries: tuple[str, ...] = Field(min_length=1, max_length=64)
+    values: tuple[int, ...] = Field((-1, 0, 1), min_length=2)
+
+
+class Config(Section):
+    """A whole problem file, presets applied."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    name: Name
+    title: str = ""
+    description: str = ""
+    citations: tuple[str, ...] = ()
+    seed: int = Field(0, ge=0, le=2**63 - 1)
+    default_search: str
+    floor: str | None = None
+    ceiling: str | None = None
+    aggregate: Literal["mean", "min", "median"] = "mean"
+    task: dict[str, Any]
+    rule: RuleConfig
+    splits: dict[Name, SplitConfig]
+    known: dict[Name, KnownConfig] = {}
+    success: SuccessConfig | None = None
+    searches: dict[str, SearchConfig]
+    representations: dict[str, dict[str, Any]] = {}
+    presets: dict[Name, dict[str, Any]] = {}
+
+    @property
+    def task_kind(self) -> str:
+        """Name of a built-in task, or ``module:attribute``."""
+        return str(self.task["kind"])
+
+    def to_toml(self) -> str:
+        """Write the problem as a file that reads back to the same configuration."""
+        import tomli_w
+
+        return tomli_w.dumps(_without_none(self.model_dump(by_alias=True, mode="python")))
+
+
+REPRESENTATIONS: dict[str, type[Section]] = {
+    "coefficients": CoefficientsConfig,
+    "table": TableConfig,
+}
+_SECTIONS: dict[str, type[Section]] = {"rule": RuleConfig, "success": SuccessConfig}
+_NAMED_SECTIONS: dict[str, type[Section]] = {
+    "splits": SplitConfig,
+    "known": KnownConfig,
+    "searches": SearchConfig,
+}
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a problem file as plain values.
+
+    Raises:
+        InputError: it cannot be read, or is no TOML.
+    """
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InputError(f"{path} is larger than {MAX_FILE_BYTES:,} bytes; it is no problem.")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise InputError(f"{path} cannot be read: {reason}.") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        reason = str(error) or "it is nested too deeply"
+        raise InputError(f"{path} is no TOML: {reason}.") from None
+
+
+def build_config(
+    values: Mapping[str, Any],
+    *,
+    source: str,
+    preset: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Config:
+    """Apply a preset and overrides to the values of a file, and check all of it.
+
+    Args:
+        values: what the file holds.
+        source: name of the file in messages.
+        preset: one of the file's presets; ``"default"`` is the file as it is.
+        overrides: values by dotted path; a text is read as a TOML value where it is one.
+
+    Raises:
+        InputError: one sentence on the first mistake.
+    """
+    merged = copy.deepcopy(dict(values))
+    if preset and preset != "default":
+        presets = merged.get("presets")
+        known = sorted(presets) if isinstance(presets, dict) else []
+        if preset not in known:
+            hint = _hint(preset, known)
+            names = ", ".join(["default", *known])
+            raise InputError(f"{source} has no preset {preset!r}.{hint} Allowed: {names}.")
+        changes = presets[preset]
+        for key, value in changes.items() if isinstance(changes, dict) else ():
+            _assign(merged, key, value, f"{source}: presets.{preset}")
+    for key, value in (overrides or {}).items():
+        _assign(merged, key, _value_of(value), "--set")
+    return _checked(merged, source)
+
+
+def check(model: type[M], values: Any, *, source: str, prefix: str = "") -> M:
+    """Check values against a model; raise InputError with one sentence for the first mistake."""
+    where = f"{source}: {prefix}" if prefix else source
+    if not isinstance(values, Mapping):
+        raise InputError(f"{where} is {_show(values)}; it must be a table of keys and values.")
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise InputError(_sentence(error, model, source, prefix)) from None
+
+
+def _checked(values: dict[str, Any], source: str) -> Config:
+    schema = values.get("schema")
+    if schema != SCHEMA or isinstance(schema, bool):
+        found = "missing" if schema is None else _show(schema)
+        raise InputError(f"{source}: schema is {found}; this version reads schema = {SCHEMA}.")
+    for name, model in _SECTIONS.items():
+        if name in values:
+            check(model, values[name], source=source, prefix=name)
+    for name, model in _NAMED_SECTIONS.items():
+        for key, section in _table(values.get(name, {}), source, name).items():
+            check(model, section, source=source, prefix=f"{name}.{key}")
+    for key, section in _table(values.get("representations", {}), source, "representations").items():
+        if key not in REPRESENTATIONS:
+            raise _unknown(f"{source}: representations.{key}", key, REPRESENTATIONS)
+        check(REPRESENTATIONS[key], section, source=source, prefix=f"representations.{key}")
+    config = check(Config, values, source=source)
+    _check_names(config, source)
+    return config
+
+
+def _check_names(config: Config, source: str) -> None:
+    """Check that names which refer to other parts of the file are there."""
+    if not isinstance(config.task.get("kind"), str):
+        raise InputError(f"{source}: task.kind is missing; name a task (evosearch list tasks).")
+    for name in REQUIRED_SPLITS:
+        if name not in config.splits:
+            raise InputError(
+                f"{source}: splits.{name} is missing; a problem has the splits "
+                f"{', '.join(REQUIRED_SPLITS)}."
+            )
+    references = {"floor": config.floor, "ceiling": config.ceiling}
+    if config.success is not None:
+        references["success.reference"] = config.success.reference
+    for key, name in references.items():
+        if name is not None and name not in config.known:
+            raise _unknown(f"{source}: {key}", name, config.known)
+    if config.default_search not in config.searches:
+        raise _unknown(f"{source}: default_search", config.default_search, config.searches)
+    for name, search in config.searches.items():
+        used = search.representation
+        if used != "tree" and used not in config.representations:
+            raise InputError(
+                f"{source}: searches.{name}.representation is {used!r}, but there is no table "
+                f"[representations.{used}]."
+            )
+    for name, split in config.splits.items():
+        if split.is_fresh and name != "search":
+            raise InputError(f"{source}: splits.{name}.is_fresh is true; only search may be fresh.")
+
+
+def _assign(values: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Set ``a.b.c`` to a value; tables on the way that are missing are made."""
+    parts = str(key).split(".")
+    if not all(parts):
+        raise InputError(f"{where}: {key!r} is no key; write for example rule.eta.")
+    table = values
+    for depth, part in enumerate(parts[:-1]):
+        inner = table.setdefault(part, {})
+        if not isinstance(inner, dict):
+            path = ".".join(parts[: depth + 1])
+            raise InputError(f"{where}: {key} does not exist: {path} is no table.")
+        table = inner
+    table[parts[-1]] = value
+
+
+def _value_of(value: Any) -> Any:
+    """Read a text as a TOML value where it is one; other values are taken as they are."""
+    if not isinstance(value, str):
+        return value
+    try:
+        parsed = tomllib.loads(f"value = {value}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return value
+    return parsed["value"] if set(parsed) == {"value"} else value
+
+
+def _table(value: Any, source: str, key: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InputError(f"{source}: {key} is {_show(value)}; it must be a table.")
+    return value
+
+
+def _sentence(error: ValidationError, model: type[BaseModel], source: str, prefix: str) -> str:
+    """Return one sentence on the first mistake that pydantic found."""
+    found = error.errors()[0]
+    path = [prefix] if prefix else []
+    path += [str(part) for part in found["loc"] if part != "[key]"]
+    key = ".".join(path)
+    where = f"{source}: {key}" if key else source
+    if found["type"] == "extra_forbidden":
+        return str(_unknown(where, str(found["loc"][-1]), _keys_of(model)))
+    if found["type"] == "missing":
+        return f"{where} is missing; {_meaning(model, found['loc'])}."
+    message = found["msg"].removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
+    if found["type"] == "value_error":
+        return f"{where}: {message}."
+    message = message[0].lower() + message[1:]
+    message = message if message.startswith("should") else f"it is not allowed: {message}"
+    return f"{where} is {_show(found['input'])}; it {message.removeprefix('it ')}."
+
+
+def _meaning(model: type[BaseModel], location: tuple[Any, ...]) -> str:
+    for name, field in model.model_fields.items():
+        if location and location[0] in (name, field.alias) and field.description:
+            return f"give {field.description}"
+    return f"the keys here are {', '.join(_keys_of(model))}"
+
+
+def _keys_of(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _unknown(where: str, name: str, known: Any) -> InputError:
+    names = [str(item) for item in known]
+    found = f"{where} is {name!r}, which does not exist" if not where.endswith(name) else (
+        f"{where} is an unknown key"
+    )
+    allowed = ", ".join(names) or "none"
+    return InputError(f"{found}.{_hint(name, names)} Allowed: {allowed}.")
+
+
+def _hint(name: str, names: Any) -> str:
+    match = nearest(name, [str(item) for item in names])
+    return f" Did you mean {match!r}?" if match else ""
+
+
+def _show(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _without_none(value: Any) -> Any:
+    """Return values as TOML can hold them: no None, tuples as lists."""
+    if isinstance(value, Mapping):
+        return {str(k): _without_none(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list | tuple):
+        return [_without_none(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise AssertionError("no number of a configuration is infinite")
+    return value

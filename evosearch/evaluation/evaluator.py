@@ -1,0 +1,274 @@
+"""The evaluator: the same outcomes for any number of workers, chunking and backend."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Any, Self
+
+import numpy as np
+
+from evosearch.errors import InputError, unknown_name
+from evosearch.evaluation import jobs
+from evosearch.evaluation.executors import BACKENDS, Executor, make_executor
+from evosearch.evaluation.isolated import Isolated
+from evosearch.evaluation.outcomes import Outcome, OutcomeCache, candidate_key, failure
+from evosearch.outcome import Evaluation
+from evosearch.problem import Draws, Problem
+
+DEFAULT_TIMEOUT_S = 60.0
+_LARGEST_CHUNK = 64
+_POLL_S = 0.1
+
+
+class EvaluationCancelledError(Exception):
+    """The evaluation was stopped before it ended; nothing of it counts."""
+
+
+class Evaluator:
+    """Scores candidates on draws of a problem; a context manager.
+
+    Candidates that behave alike are scored once, in the first spelling. What is known of them on
+    the same draws is remembered.
+
+    Args:
+        problem: says what is scored and how.
+        workers: threads or processes; None for all cores.
+        backend: ``auto`` takes threads for the engine and processes for a user's Python task.
+        device: ``cpu`` or a torch device.
+        timeout_s: limit for one candidate of a Python task; compiled lives need none.
+        chunk_size: candidates a call; None chooses by number and workers.
+        cancel: when set, the evaluation under way ends with ``EvaluationCancelledError``.
+
+    Raises:
+        InputError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        workers: int | None = None,
+        backend: str = "auto",
+        device: str = "cpu",
+        timeout_s: float | None = DEFAULT_TIMEOUT_S,
+        chunk_size: int | None = None,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        if backend not in BACKENDS:
+            raise unknown_name("backend", backend, BACKENDS)
+        if workers is not None and workers < 1:
+            raise InputError(f"workers is {workers}; it must be at least 1.")
+        if chunk_size is not None and chunk_size < 1:
+            raise InputError(f"chunk_size is {chunk_size}; it must be at least 1.")
+        if device != "cpu" and problem.is_compiled:
+            _check_device(device)
+        self.problem = problem
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self.device = device
+        own = "threads" if problem.is_compiled else "processes"
+        self.backend = own if backend == "auto" else backend
+        if device != "cpu":
+            self.backend = "sequential"
+        self._chunk_size = chunk_size
+        self._cancel = cancel or threading.Event()
+        self._cache = OutcomeCache()
+        self._executor: Executor = make_executor(self.backend, self.workers)
+        self._spec = jobs.spec_of(problem) if self.backend == "processes" else None
+        self._isolated = Isolated(
+            self._executor,
+            workers=self.workers,
+            timeout_s=timeout_s,
+            warm_up=(jobs.ready, (self._spec,)),
+            is_cancelled=self._cancel.is_set,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers."""
+        self._executor.close()
+
+    def evaluate(
+        self, candidates: Sequence[Any], draws: Draws, *, scales: Sequence[float] = (1.0,)
+    ) -> Evaluation:
+        """Score candidates, each at its best step size.
+
+        Args:
+            candidates: n rules, or vectors for a user's task.
+            draws: D draws.
+            scales: factors of the step size to score each candidate at.
+
+        Returns:
+            The evaluation; ``cost`` is n times the number of step sizes.
+
+        Raises:
+            EvaluationCancelledError: it was cancelled.
+        """
+        factors = tuple(float(scale) for scale in scales)
+        self._cache.enter((draws.digest, factors))
+        keys = [candidate_key(candidate) for candidate in candidates]
+        first: dict[str, int] = {}
+        for number, key in enumerate(keys):
+            if key not in first and self._cache.get(key) is None:
+                first[key] = number
+        self.problem.prepare(draws)
+        new = [candidates[number] for number in first.values()]
+        outcomes, lifetimes, updates = self._score(new, draws, factors)
+        known = dict(zip(first, outcomes, strict=True))
+        found = [known.get(key) or self._known(key) for key in keys]
+        for key, outcome in known.items():
+            self._cache.add(key, outcome)
+        is_cached = np.array([first.get(key) != n for n, key in enumerate(keys)], dtype=np.bool_)
+        return _as_evaluation(
+            candidates, found, is_cached, len(factors), len(draws), lifetimes, updates
+        )
+
+    def remember(
+        self, draws: Draws, scales: Sequence[float], known: Sequence[tuple[Any, Outcome]]
+    ) -> None:
+        """Take over outcomes of an earlier part of the run, in the order in which they came."""
+        self._cache.enter((draws.digest, tuple(float(scale) for scale in scales)))
+        for candidate, outcome in known:
+            self._cache.add(candidate_key(candidate), outcome)
+
+    def _known(self, key: str) -> Outcome:
+        outcome = self._cache.get(key)
+        assert outcome is not None, "a candidate that is not new is known"
+        return outcome
+
+    def _score(
+        self, candidates: list[Any], draws: Draws, scales: tuple[float, ...]
+    ) -> jobs.JobResult:
+        if not candidates:
+            return [], 0, 0
+        if self.problem.is_compiled:
+            return self._score_compiled(candidates, draws, scales)
+        return self._score_python(candidates, draws, scales)
+
+    def _score_compiled(
+        self, rules: list[Any], draws: Draws, scales: tuple[float, ...]
+    ) -> jobs.JobResult:
+        size = self._chunk_size or _chunk_size(len(rules), self.workers)
+        chunks = [rules[start : start + size] for start in range(0, len(rules), size)]
+        if self.backend == "processes":
+            calls = [(self._spec, [r.text for r in c], draws, scales, self.device) for c in chunks]
+            parts = self._isolated.map(jobs.score_compiled_elsewhere, calls)
+            return _joined([_job_result(part, draws, scales, len(c)) for part, c in
+                            zip(parts, chunks, strict=True)])  # fmt: skip
+        futures = []
+        for chunk in chunks:
+            self._raise_if_cancelled()
+            futures.append(
+                self._executor.submit(
+                    jobs.score_compiled, self.problem, chunk, draws, scales, self.device
+                )
+            )
+        return _joined(self._gather(futures))
+
+    def _score_python(
+        self, candidates: list[Any], draws: Draws, scales: tuple[float, ...]
+    ) -> jobs.JobResult:
+        if self.backend != "processes":
+            futures = []
+            for candidate in candidates:
+                self._raise_if_cancelled()
+                futures.append(
+                    self._executor.submit(
+                        jobs.score_python, self.problem, candidate, draws, scales
+                    )
+                )
+            return _joined(self._gather(futures))
+        calls = [(self._spec, candidate.text, draws, scales) for candidate in candidates]
+        try:
+            parts = self._isolated.map(jobs.score_python_elsewhere, calls)
+        except InterruptedError:
+            raise EvaluationCancelledError from None
+        return _joined([_job_result(part, draws, scales, 1) for part in parts])
+
+    def _gather(self, futures: list[Future[Any]]) -> list[jobs.JobResult]:
+        left = set(futures)
+        while left:
+            _, left = wait(left, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+            if self._cancel.is_set() and left:
+                for future in left:
+                    future.cancel()
+                raise EvaluationCancelledError
+        return [future.result() for future in futures]
+
+    def _raise_if_cancelled(self) -> None:
+        if self._cancel.is_set():
+            raise EvaluationCancelledError
+
+
+def _chunk_size(n: int, workers: int) -> int:
+    """Return a size that gives each worker a few chunks."""
+    return max(1, min(_LARGEST_CHUNK, -(-n // (3 * workers)) if workers > 1 else n))
+
+
+def _job_result(
+    part: tuple[str, Any], draws: Draws, scales: tuple[float, ...], n: int
+) -> jobs.JobResult:
+    status, value = part
+    if status == "ok":
+        return value
+    return [failure(status, str(value), len(draws), scales[0])] * n, 0, 0
+
+
+def _joined(parts: Sequence[jobs.JobResult]) -> jobs.JobResult:
+    outcomes = [outcome for part in parts for outcome in part[0]]
+    return outcomes, sum(part[1] for part in parts), sum(part[2] for part in parts)
+
+
+def _as_evaluation(
+    candidates: Sequence[Any],
+    outcomes: Sequence[Outcome],
+    is_cached: Any,
+    n_scales: int,
+    n_draws: int,
+    lifetimes: int,
+    updates: int,
+) -> Evaluation:
+    names = sorted({name for outcome in outcomes for name in outcome.metrics})
+    per_draw = [outcome.per_draw for outcome in outcomes]
+    return Evaluation(
+        fitness=np.array([outcome.fitness for outcome in outcomes], dtype=np.float64),
+        status=tuple(outcome.status for outcome in outcomes),
+        size=np.array([size_of(candidate) for candidate in candidates], dtype=np.int64),
+        per_draw=np.stack(per_draw) if per_draw else np.empty((0, n_draws)),
+        scale=np.array([outcome.scale for outcome in outcomes], dtype=np.float64),
+        exploded=np.array([outcome.exploded for outcome in outcomes], dtype=np.float64),
+        is_cached=is_cached,
+        cost=len(outcomes) * n_scales,
+        lifetimes=lifetimes,
+        synapse_updates=updates,
+        messages=tuple(outcome.message for outcome in outcomes),
+        metrics={
+            name: np.array([outcome.metrics.get(name, np.nan) for outcome in outcomes])
+            for name in names
+        },
+    )
+
+
+def size_of(candidate: Any) -> int:
+    """Return the nodes of a rule, or the numbers of a vector."""
+    return int(candidate.size if hasattr(candidate, "parts") else np.size(candidate))
+
+
+def _check_device(device: str) -> None:
+    """Check that torch knows a device and that it is there."""
+    if device == "torch":
+        return
+    try:
+        import torch
+
+        torch.empty(1, device=device)
+    except Exception as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(f"device {device!r} cannot be used: {reason}.") from None

@@ -1,0 +1,104 @@
+"""What is known of one candidate on given draws, and the key under which it is remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from evosearch.outcome import OK, FloatArray
+from evosearch.rules.rule import Rule
+
+MAX_REMEMBERED = 200_000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One candidate's result at its best step size.
+
+    Attributes:
+        status: a word of ``STATUSES``.
+        fitness: aggregated over draws, ``-inf`` unless ok.
+        per_draw: (D,) fitness, NaN unless ok.
+        scale: factor of the step size at which it scored best.
+        exploded: share of draws that ended in a non-finite value.
+        message: what went wrong.
+        metrics: further figures.
+    """
+
+    status: str
+    fitness: float
+    per_draw: FloatArray
+    scale: float = 1.0
+    exploded: float = 0.0
+    message: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+def failure(status: str, message: str, n_draws: int, scale: float) -> Outcome:
+    """Return the outcome of a candidate that has no fitness."""
+    text = " ".join(message.split())[:300]
+    return Outcome(status, -np.inf, np.full(n_draws, np.nan), scale, message=text)
+
+
+def best_outcome(parts: Iterable[Outcome]) -> Outcome:
+    """Return the best of one candidate's outcomes at several step sizes, the first among equals.
+
+    A candidate is ok if it is at one of them.
+    """
+    best: Outcome | None = None
+    for part in parts:
+        is_better = best is None or (part.status == OK and part.fitness > best.fitness)
+        if is_better or (best is not None and part.status == OK and best.status != OK):
+            best = part
+    assert best is not None, "a candidate is scored at one step size at least"
+    return best
+
+
+def candidate_key(candidate: Any) -> str:
+    """Return a text that is equal for candidates that behave alike.
+
+    Rules are told apart by their fingerprint and, as floats round, by their constants.
+    """
+    if isinstance(candidate, Rule):
+        return _rule_key(candidate)
+    return np.asarray(candidate).tobytes().hex()
+
+
+@lru_cache(maxsize=65_536)
+def _rule_key(rule: Rule) -> str:
+    from evosearch.rules.fingerprint import fingerprint
+
+    constants = ",".join(repr(c) for c in sorted(set(rule.constants)))
+    return f"{fingerprint(rule)}:{constants}"
+
+
+class OutcomeCache:
+    """Outcomes by candidate for one set of draws and step sizes; another set empties it.
+
+    The oldest are forgotten beyond ``MAX_REMEMBERED``, in the order in which they came, so that
+    a resumed run, which is told the same outcomes in the same order, remembers the same.
+    """
+
+    def __init__(self) -> None:
+        self._context: tuple[str, tuple[float, ...]] | None = None
+        self._outcomes: dict[str, Outcome] = {}
+
+    def enter(self, context: tuple[str, tuple[float, ...]]) -> None:
+        """Turn to one set of draws and step sizes."""
+        if context != self._context:
+            self._context = context
+            self._outcomes.clear()
+
+    def get(self, key: str) -> Outcome | None:
+        """Return what is known under ``key``."""
+        return self._outcomes.get(key)
+
+    def add(self, key: str, outcome: Outcome) -> None:
+        """Remember an outcome."""
+        self._outcomes[key] = outcome
+        if len(self._outcomes) > MAX_REMEMBERED:
+            del self._outcomes[next(iter(self._outcomes))]
