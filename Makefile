@@ -32,8 +32,8 @@ $(STAMP): pyproject.toml constraints.txt
 	  sys.exit(None if v >= (3, 11) else f"evosearch needs Python 3.11 or newer; $(EVOSEARCH_PYTHON) is {v[0]}.{v[1]}. Name another: make EVOSEARCH_PYTHON=python3.12 ...")'
 	@rm -rf $(VENV)
 	@$(EVOSEARCH_PYTHON) -m venv $(VENV)
-	@$(PIP) install --quiet --constraint constraints.txt hatchling editables
-	@$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	@$(PIP) install -qq --constraint constraints.txt hatchling editables
+	@$(PIP) install -qq --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	@touch $(STAMP)
 	@echo "$(VENV) is ready"
 
@@ -64,7 +64,7 @@ wheel-test: $(STAMP)
 	  || { cat "$$folder/build.log"; exit 1; }; \
 	$(EVOSEARCH_PYTHON) -m venv "$$folder/venv"; \
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$folder/packages.txt"; \
-	"$$folder/venv/bin/python" -m pip --disable-pip-version-check install --quiet --no-deps --no-index "$$folder"/dist/*.whl; \
+	"$$folder/venv/bin/python" -m pip --disable-pip-version-check install -qq --no-deps --no-index "$$folder"/dist/*.whl; \
 	cp "$$folder/packages.txt" "$$("$$folder/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/packages.pth"; \
 	mkdir "$$folder/empty"; cd "$$folder/empty"; \
 	"$$folder/venv/bin/python" -c 'import evosearch, sys; assert evosearch.__file__.startswith(sys.prefix), evosearch.__file__'; \
