@@ -146,7 +146,11 @@ def evaluate(expression: Expression, terminals: Mapping[str, Any]) -> Any:
     for node in reversed(expression.nodes):
         if isinstance(node, str) and node in PRIMITIVES:
             operands = [stack.pop() for _ in range(PRIMITIVES[node].arity)]
-            stack.append(function_of(node)(*operands))
+            # A constant stays a Python number, which takes on the type and device of its partner.
+            if all(type(operand) is float for operand in operands):
+                stack.append(float(PRIMITIVES[node].numpy(*operands)))
+            else:
+                stack.append(function_of(node)(*operands))
         else:
             stack.append(terminals[node] if isinstance(node, str) else node)
     return stack.pop()

@@ -55,15 +55,12 @@ BY_OP: dict[int, Callable[..., Tensor]] = {
 }
 
 
-def torch_function(name: str) -> Callable[..., Tensor | float]:
-    """Return the primitive on tensors; numbers become tensors, and stay numbers on their own."""
+def torch_function(name: str) -> Callable[..., Tensor]:
+    """Return the primitive on tensors; numbers beside a tensor become like it."""
     function = BY_OP[PRIMITIVES[name].op]
 
-    def on_tensors(*operands: Any) -> Tensor | float:
-        like = next((o for o in operands if isinstance(o, torch.Tensor)), None)
-        if like is None:
-            # A tensor of its own would bring the default type and device into the result.
-            return float(PRIMITIVES[name].numpy(*operands))
+    def on_tensors(*operands: Any) -> Tensor:
+        like = next(operand for operand in operands if isinstance(operand, torch.Tensor))
         return function(
             *(torch.as_tensor(o, dtype=like.dtype, device=like.device) for o in operands)
         )
