@@ -93,15 +93,14 @@ def score_candidate(
     from evosearch.errors import RunError, unknown_name
     from evosearch.evaluation import Evaluator
 
-    splits = ("search", "validation", "test")
-    if split not in splits:
-        raise unknown_name("split", split, splits)
+    if split not in problem.splits:
+        raise unknown_name("split", split, problem.splits)
     draws = problem.draws(split, count=seeds)
     with Evaluator(problem, workers=workers, device=device) as evaluator:
         factor = scale if scale is not None else best_scale(evaluator, problem, rule)
         outcome = evaluator.evaluate([rule], draws, scales=(factor,))
         if outcome.status[0] != "ok":
-            reason = outcome.messages[0] if outcome.messages else outcome.status[0]
+            reason = outcome.messages[0] or outcome.status[0]
             raise RunError(f"the rule could not be scored on {problem.name}: {reason}.")
         floor = _known_score(evaluator, problem, problem.floor, draws)
         ceiling = _known_score(evaluator, problem, problem.ceiling, draws)
@@ -116,7 +115,7 @@ def score_candidate(
         draws=len(values),
         mean=mean,
         sd=float(np.std(values, ddof=1)) if len(values) > 1 else None,
-        normalised=_normalise(mean, floor, ceiling),
+        normalised=normalise(mean, floor, ceiling),
         floor=floor,
         ceiling=ceiling,
         parameters=len(rule.constants),
@@ -125,7 +124,56 @@ def score_candidate(
     )
 
 
-def best_scale(evaluator: Evaluator, problem: Problem, rule: Rule) -> float:
+@dataclass(frozen=True)
+class KnownScore:
+    """How a known rule did.
+
+    Attributes:
+        validation: mean on validation draws, None where it could not be scored.
+        test: mean on test draws.
+        scale: factor of the step size, the best on validation draws unless the problem fixes it.
+    """
+
+    validation: float | None
+    test: float | None
+    scale: float
+
+
+def known_scores(evaluator: Evaluator, problem: Problem) -> dict[str, KnownScore]:
+    """Score all known rules of a problem on validation and test draws; remembered in a process."""
+    key = (problem.config.to_toml(), evaluator.device)
+    if key not in _KNOWN_SCORES:
+        _KNOWN_SCORES[key] = {
+            name: _score_known(evaluator, problem, name) for name in problem.known
+        }
+        while len(_KNOWN_SCORES) > _MAX_KNOWN_SCORES:
+            del _KNOWN_SCORES[next(iter(_KNOWN_SCORES))]
+    return _KNOWN_SCORES[key]
+
+
+_KNOWN_SCORES: dict[tuple[str, str], dict[str, KnownScore]] = {}
+_MAX_KNOWN_SCORES = 32
+
+
+def score_on(
+    evaluator: Evaluator, problem: Problem, candidate: Any, split: str, scale: float
+) -> tuple[float, dict[str, float]]:
+    """Return a candidate's fitness and other figures on the draws of a split.
+
+    Raises:
+        RunError: it could not be scored.
+    """
+    from evosearch.errors import RunError
+
+    outcome = evaluator.evaluate([candidate], problem.draws(split), scales=(scale,))
+    if outcome.status[0] != "ok":
+        reason = outcome.messages[0] or outcome.status[0]
+        raise RunError(f"the champion could not be scored on {split} draws: {reason}.")
+    metrics = {name: float(column[0]) for name, column in outcome.metrics.items()}
+    return float(outcome.fitness[0]), metrics
+
+
+def best_scale(evaluator: Evaluator, problem: Problem, rule: Any) -> float:
     """Return the problem's factor of the step size at which a rule does best on validation."""
     factors = tuple(problem.eta_factors)
     if len(factors) == 1:
@@ -134,18 +182,30 @@ def best_scale(evaluator: Evaluator, problem: Problem, rule: Rule) -> float:
     return float(outcome.scale[0])
 
 
+def _score_known(evaluator: Evaluator, problem: Problem, name: str) -> KnownScore:
+    rule, fixed = problem.known[name], problem.known_scale[name]
+    factors = (fixed,) if fixed is not None else tuple(problem.eta_factors)
+    validation = evaluator.evaluate([rule], problem.draws("validation"), scales=factors)
+    scale = float(validation.scale[0])
+    test = evaluator.evaluate([rule], problem.draws("test"), scales=(scale,))
+    values = (validation, test)
+    fitness = [float(v.fitness[0]) if v.status[0] == "ok" else None for v in values]
+    return KnownScore(fitness[0], fitness[1], scale)
+
+
 def _known_score(
     evaluator: Evaluator, problem: Problem, name: str | None, draws: Any
 ) -> float | None:
     if not name:
         return None
-    rule = problem.known[name]
-    factor = best_scale(evaluator, problem, rule)
+    rule, fixed = problem.known[name], problem.known_scale[name]
+    factor = fixed if fixed is not None else best_scale(evaluator, problem, rule)
     outcome = evaluator.evaluate([rule], draws, scales=(factor,))
     return float(np.mean(outcome.per_draw[0])) if outcome.status[0] == "ok" else None
 
 
-def _normalise(value: float, floor: float | None, ceiling: float | None) -> float | None:
-    if floor is None or ceiling is None or floor == ceiling:
+def normalise(value: float | None, floor: float | None, ceiling: float | None) -> float | None:
+    """Return (value - floor) / (ceiling - floor), None where it means nothing."""
+    if value is None or floor is None or ceiling is None or floor == ceiling:
         return None
     return (value - floor) / (ceiling - floor)

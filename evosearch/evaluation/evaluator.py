@@ -30,6 +30,8 @@ class EvaluationCancelledError(Exception):
 class Evaluator:
     """Scores candidates on draws of a problem; a context manager.
 
+    Setting the event ``cancel`` ends an evaluation with ``EvaluationCancelledError``.
+
     Candidates that behave alike are scored once, in the first spelling. What is known of them on
     the same draws is remembered.
 
@@ -40,7 +42,6 @@ class Evaluator:
         device: ``cpu`` or a torch device.
         timeout_s: limit for one candidate of a Python task; compiled lives need none.
         chunk_size: candidates a call; None chooses by number and workers.
-        cancel: when set, the evaluation under way ends with ``EvaluationCancelledError``.
 
     Raises:
         InputError: an argument is out of range.
@@ -55,7 +56,6 @@ class Evaluator:
         device: str = "cpu",
         timeout_s: float | None = DEFAULT_TIMEOUT_S,
         chunk_size: int | None = None,
-        cancel: threading.Event | None = None,
     ) -> None:
         if backend not in BACKENDS:
             raise unknown_name("backend", backend, BACKENDS)
@@ -73,8 +73,8 @@ class Evaluator:
         if device != "cpu":
             self.backend = "sequential"
         self._chunk_size = chunk_size
-        self._cancel = cancel or threading.Event()
-        self._cache = OutcomeCache()
+        self.cancel = threading.Event()
+        self._caches: dict[str, OutcomeCache] = {}
         self._executor: Executor = make_executor(self.backend, self.workers)
         self._spec = jobs.spec_of(problem) if self.backend == "processes" else None
         self._isolated = Isolated(
@@ -82,7 +82,7 @@ class Evaluator:
             workers=self.workers,
             timeout_s=timeout_s,
             warm_up=(jobs.ready, (self._spec,)),
-            is_cancelled=self._cancel.is_set,
+            is_cancelled=lambda: self.cancel.is_set(),
         )
 
     def __enter__(self) -> Self:
@@ -112,19 +112,19 @@ class Evaluator:
             EvaluationCancelledError: it was cancelled.
         """
         factors = tuple(float(scale) for scale in scales)
-        self._cache.enter((draws.digest, factors))
+        cache = self._cache_of(draws, factors)
         keys = [candidate_key(candidate) for candidate in candidates]
         first: dict[str, int] = {}
         for number, key in enumerate(keys):
-            if key not in first and self._cache.get(key) is None:
+            if key not in first and cache.get(key) is None:
                 first[key] = number
         self.problem.prepare(draws)
         new = [candidates[number] for number in first.values()]
         outcomes, lifetimes, updates = self._score(new, draws, factors)
         known = dict(zip(first, outcomes, strict=True))
-        found = [known.get(key) or self._known(key) for key in keys]
+        found = [known.get(key) or cache[key] for key in keys]
         for key, outcome in known.items():
-            self._cache.add(key, outcome)
+            cache.add(key, outcome)
         is_cached = np.array([first.get(key) != n for n, key in enumerate(keys)], dtype=np.bool_)
         return _as_evaluation(
             candidates, found, is_cached, len(factors), len(draws), lifetimes, updates
@@ -134,14 +134,15 @@ class Evaluator:
         self, draws: Draws, scales: Sequence[float], known: Sequence[tuple[Any, Outcome]]
     ) -> None:
         """Take over outcomes of an earlier part of the run, in the order in which they came."""
-        self._cache.enter((draws.digest, tuple(float(scale) for scale in scales)))
+        cache = self._cache_of(draws, tuple(float(scale) for scale in scales))
         for candidate, outcome in known:
-            self._cache.add(candidate_key(candidate), outcome)
+            cache.add(candidate_key(candidate), outcome)
 
-    def _known(self, key: str) -> Outcome:
-        outcome = self._cache.get(key)
-        assert outcome is not None, "a candidate that is not new is known"
-        return outcome
+    def _cache_of(self, draws: Draws, scales: tuple[float, ...]) -> OutcomeCache:
+        """Return what is remembered on a split, emptied where draws or step sizes are others."""
+        cache = self._caches.setdefault(draws.split, OutcomeCache())
+        cache.enter((draws.digest, scales))
+        return cache
 
     def _score(
         self, candidates: list[Any], draws: Draws, scales: tuple[float, ...]
@@ -159,7 +160,7 @@ class Evaluator:
         chunks = [rules[start : start + size] for start in range(0, len(rules), size)]
         if self.backend == "processes":
             calls = [(self._spec, [r.text for r in c], draws, scales, self.device) for c in chunks]
-            parts = self._isolated.map(jobs.score_compiled_elsewhere, calls)
+            parts = self._map(jobs.score_compiled_elsewhere, calls)
             return _joined([_job_result(part, draws, scales, len(c)) for part, c in
                             zip(parts, chunks, strict=True)])  # fmt: skip
         futures = []
@@ -186,24 +187,27 @@ class Evaluator:
                 )
             return _joined(self._gather(futures))
         calls = [(self._spec, candidate.text, draws, scales) for candidate in candidates]
+        parts = self._map(jobs.score_python_elsewhere, calls)
+        return _joined([_job_result(part, draws, scales, 1) for part in parts])
+
+    def _map(self, function: Any, calls: list[tuple[Any, ...]]) -> list[tuple[str, Any]]:
         try:
-            parts = self._isolated.map(jobs.score_python_elsewhere, calls)
+            return self._isolated.map(function, calls)
         except InterruptedError:
             raise EvaluationCancelledError from None
-        return _joined([_job_result(part, draws, scales, 1) for part in parts])
 
     def _gather(self, futures: list[Future[Any]]) -> list[jobs.JobResult]:
         left = set(futures)
         while left:
             _, left = wait(left, timeout=_POLL_S, return_when=FIRST_COMPLETED)
-            if self._cancel.is_set() and left:
+            if self.cancel.is_set() and left:
                 for future in left:
                     future.cancel()
                 raise EvaluationCancelledError
         return [future.result() for future in futures]
 
     def _raise_if_cancelled(self) -> None:
-        if self._cancel.is_set():
+        if self.cancel.is_set():
             raise EvaluationCancelledError
 
 

@@ -97,6 +97,9 @@ class OutcomeCache:
         """Return what is known under ``key``."""
         return self._outcomes.get(key)
 
+    def __getitem__(self, key: str) -> Outcome:
+        return self._outcomes[key]
+
     def add(self, key: str, outcome: Outcome) -> None:
         """Remember an outcome."""
         self._outcomes[key] = outcome

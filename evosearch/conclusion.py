@@ -1,0 +1,104 @@
+"""How a run ends: the champion by validation, its test score, baselines, and whether it succeeded."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from evosearch.halloffame import Entry
+from evosearch.rules.rule import Rule
+from evosearch.scoring import KnownScore, known_scores, normalise, score_on
+from evosearch.store import ValidationRow
+from evosearch.tables import plain
+
+if TYPE_CHECKING:
+    from evosearch.evaluation import Evaluator
+    from evosearch.loop import SearchLoop
+    from evosearch.problem import Problem
+
+
+def conclude(loop: SearchLoop, evaluator: Evaluator) -> dict[str, Any]:
+    """Choose the champion, score it once on test draws, and compare it with known rules.
+
+    Returns:
+        What the store keeps under ``result``: JSON values.
+    """
+    problem = loop.plan.problem
+    finalists = loop.hall.finalists()
+    loop.validate(finalists)
+    known = known_scores(evaluator, problem)
+    winner = loop.champion()
+    result: dict[str, Any] = {
+        "champion": None,
+        "known": {name: vars(score) for name, score in known.items()},
+        "pareto": [_pareto_row(entry, loop.validated[entry.text]) for entry in loop.hall.front()],
+        "summary": loop.search.summary(),
+        "success": False,
+        "evaluations_to_success": None,
+    }
+    if winner is None:
+        return plain(result)
+    test, metrics = score_on(evaluator, problem, loop.read(winner.text), "test", winner.scale)
+    result["champion"] = {
+        "text": winner.text,
+        "size": winner.size,
+        "scale": winner.scale,
+        "fitness": {
+            "search": winner.search_fitness,
+            "validation": winner.fitness,
+            "test": test,
+        },
+        "metrics": metrics,
+        "normalised_test": _normalised(problem, known, test),
+        **_spellings(loop.read(winner.text)),
+    }
+    result |= _success(loop, known, winner, test)
+    return plain(result)
+
+
+def _normalised(problem: Problem, known: dict[str, KnownScore], test: float) -> float | None:
+    floor, ceiling = problem.floor, problem.ceiling
+    if not floor or not ceiling:
+        return None
+    return normalise(test, known[floor].test, known[ceiling].test)
+
+
+def _success(
+    loop: SearchLoop, known: dict[str, KnownScore], winner: ValidationRow, test: float
+) -> dict[str, Any]:
+    """Judge by the problem's criterion, and say when validation first met it."""
+    criterion = loop.plan.problem.success
+    if criterion is None:
+        return {"success": None, "evaluations_to_success": None}
+    validation_bar = test_bar = criterion.threshold
+    if criterion.reference is not None:
+        reference = known[criterion.reference]
+        validation_bar = (reference.validation or 0.0) + criterion.margin
+        test_bar = (reference.test or 0.0) + criterion.margin
+    assert validation_bar is not None and test_bar is not None
+    is_met = test >= test_bar if criterion.split == "test" else winner.fitness >= validation_bar
+    met = [row.evaluations for row in loop.validated.values() if row.fitness >= validation_bar]
+    first = min(met, default=loop.last.evaluations) if is_met else None
+    return {"success": bool(is_met), "evaluations_to_success": first}
+
+
+def _spellings(candidate: Any) -> dict[str, str]:
+    """Return a rule simplified and typeset; nothing for a vector."""
+    if not isinstance(candidate, Rule):
+        return {"simplified": "", "latex": ""}
+    from evosearch.rules.formats import latex
+    from evosearch.rules.simplify import simplify
+
+    shorter = simplify(candidate)
+    return {"simplified": shorter.text, "latex": latex(shorter)}
+
+
+def _pareto_row(entry: Entry, row: ValidationRow) -> dict[str, Any]:
+    validation = row.fitness if math.isfinite(row.fitness) else None
+    return {
+        "size": entry.size,
+        "text": entry.text,
+        "fitness": entry.fitness,
+        "validation": validation,
+        "scale": row.scale,
+    }

@@ -1,0 +1,345 @@
+"""The loop of a run: ask, evaluate, tell, validate, store; until something ends it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from evosearch.evaluation import EvaluationCancelledError, Evaluator, Outcome
+from evosearch.halloffame import Entry, HallOfFame
+from evosearch.outcome import OK, Evaluation
+from evosearch.plan import Plan
+from evosearch.problem import Draws
+from evosearch.signals import StopRequest
+from evosearch.store import CandidateRow, GenerationRow, RunStore, ValidationRow
+from evosearch.store.records import chain_digest
+
+logger = logging.getLogger(__name__)
+
+BUDGET, DONE, TIME, TARGET, PATIENCE = "budget", "done", "time", "target", "patience"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What ends a run before its budget does.
+
+    Attributes:
+        time_s: seconds of this continuation.
+        target: fitness on validation draws.
+        patience: generations without a gain on validation draws.
+    """
+
+    time_s: float | None = None
+    target: float | None = None
+    patience: int | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is shown while a run goes on."""
+
+    phase: str
+    generation: int
+    evaluations: int
+    budget: int
+    best: float
+    median: float
+    best_size: int
+    evaluations_per_s: float
+    synapse_updates_per_s: float
+    failures: int
+    time_left_s: float | None
+
+
+class SearchLoop:
+    """One run under way.
+
+    Args:
+        plan: what is run.
+        store: where it is written; what it holds already is taken over.
+        evaluator: scores candidates.
+        limits: what else may end it.
+        stop: what signals ask for.
+        on_progress: called with the progress after each generation.
+        on_generation: called with the number of each generation after it is stored.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: RunStore,
+        evaluator: Evaluator,
+        *,
+        limits: Limits,
+        stop: StopRequest,
+        on_progress: Callable[[Progress], Any] | None = None,
+        on_generation: Callable[[int], Any] | None = None,
+    ) -> None:
+        self.plan = plan
+        self._store = store
+        self._evaluator = evaluator
+        self._limits = limits
+        self._stop = stop
+        self._on_progress = on_progress
+        self._on_generation = on_generation
+        self._started_at = time.monotonic()
+        self.search = plan.make_search()
+        self._scales = plan.problem.eta_factors if self.search.scores_scales else (1.0,)
+        self.hall = HallOfFame()
+        self.validated: dict[str, ValidationRow] = {}
+        self.last = _before_the_first()
+        self._restore()
+        self._at_start = self.last
+
+    def run(self) -> str:
+        """Go on until something ends the run; return what did."""
+        self._report("search")
+        while True:
+            reason = self._reason_to_stop()
+            if reason is not None:
+                return reason
+            genotypes = self.search.ask()
+            room = (self.plan.budget - self.last.evaluations) // len(self._scales)
+            if not genotypes:
+                return DONE
+            if room < 1:
+                return BUDGET
+            try:
+                self._generation(genotypes[:room])
+            except EvaluationCancelledError:
+                return self._stop.reason or "interrupt"
+            self._report("search")
+            if self._on_generation is not None:
+                self._on_generation(self.last.generation)
+
+    def validate(self, entries: Sequence[Entry]) -> list[ValidationRow]:
+        """Score entries that were not yet, on validation draws at all step size factors."""
+        new = [entry for entry in entries if entry.text not in self.validated]
+        rows = [
+            ValidationRow(
+                entry.text,
+                entry.size,
+                entry.fitness,
+                float(evaluation.fitness[0]),
+                float(evaluation.scale[0]),
+                self.last.evaluations,
+            )
+            for entry, evaluation in zip(new, self._score_each(new), strict=True)
+        ]
+        self.validated.update({row.text: row for row in rows})
+        return rows
+
+    def champion(self) -> ValidationRow | None:
+        """Return the best on validation draws, the smallest and then the first among equals."""
+        rows = [row for row in self.validated.values() if math.isfinite(row.fitness)]
+        return min(rows, key=lambda row: (-row.fitness, row.size)) if rows else None
+
+    def _score_each(self, entries: Sequence[Entry]) -> list[Evaluation]:
+        problem = self.plan.problem
+        draws = problem.draws("validation")
+        candidates = [self.read(entry.text) for entry in entries]
+        if not candidates:
+            return []
+        whole = self._evaluator.evaluate(candidates, draws, scales=problem.eta_factors)
+        self._extra_lifetimes += whole.lifetimes
+        self._extra_updates += whole.synapse_updates
+        return [_one_of(whole, number) for number in range(len(candidates))]
+
+    def _generation(self, genotypes: Sequence[Any]) -> None:
+        problem, number = self.plan.problem, self.last.generation + 1
+        draws = self._draws(number)
+        candidates = [self.search.space.decode(genotype) for genotype in genotypes]
+        evaluation = self._evaluator.evaluate(candidates, draws, scales=self._scales)
+        rows = self._rows(genotypes, candidates, evaluation)
+        self._extra_lifetimes = self._extra_updates = 0
+        self.search.tell(genotypes, evaluation)
+        self.hall.update(rows)
+        validations = self.validate(self.hall.front())
+        self.last = self._figures(number, rows, evaluation)
+        validations = [_at(row, self.last.evaluations) for row in validations]
+        self.validated.update({row.text: row for row in validations})
+        self._store.append(self.last, rows, validations, self.search.state_dict(), _events(rows))
+
+    def _draws(self, generation: int) -> Draws:
+        return self.plan.problem.draws(
+            "search", run_seed=self.plan.seed, generation=generation
+        )
+
+    def _rows(
+        self, genotypes: Sequence[Any], candidates: Sequence[Any], evaluation: Evaluation
+    ) -> list[CandidateRow]:
+        rows = []
+        for k, (genotype, candidate) in enumerate(zip(genotypes, candidates, strict=True)):
+            text = self.search.space.encode_text(genotype)
+            is_cached = bool(evaluation.is_cached[k])
+            rows.append(
+                CandidateRow(
+                    genotype=text,
+                    text=getattr(candidate, "text", text),
+                    size=int(evaluation.size[k]),
+                    fitness=float(evaluation.fitness[k]),
+                    status=evaluation.status[k],
+                    scale=float(evaluation.scale[k]),
+                    exploded=float(evaluation.exploded[k]),
+                    is_cached=is_cached,
+                    per_draw=None if is_cached else evaluation.per_draw[k],
+                    message=evaluation.messages[k],
+                )
+            )
+        return rows
+
+    def _figures(
+        self, number: int, rows: Sequence[CandidateRow], evaluation: Evaluation
+    ) -> GenerationRow:
+        fitness = np.array([row.fitness for row in rows if row.status == OK])
+        quartiles = np.quantile(fitness, (0.25, 0.5, 0.75)) if fitness.size else np.full(3, np.nan)
+        best, champion, last = self.hall.best, self.champion(), self.last
+        n_new = int((~evaluation.is_cached).sum())
+        return GenerationRow(
+            generation=number,
+            evaluations=last.evaluations + evaluation.cost,
+            unique_evaluations=last.unique_evaluations + n_new * len(self._scales),
+            lifetimes=last.lifetimes + evaluation.lifetimes + self._extra_lifetimes,
+            synapse_updates=last.synapse_updates + evaluation.synapse_updates
+            + self._extra_updates,
+            best=best.fitness if best else math.nan,
+            generation_best=float(fitness.max()) if fitness.size else math.nan,
+            q25=float(quartiles[0]),
+            median=float(quartiles[1]),
+            q75=float(quartiles[2]),
+            mean_size=float(np.mean([row.size for row in rows])),
+            best_size=best.size if best else 0,
+            validation=champion.fitness if champion else math.nan,
+            failures=last.failures + sum(row.status != OK for row in rows),
+            wall_s=self._wall_before + time.monotonic() - self._started_at,
+            digest=chain_digest(last.digest, rows),
+        )
+
+    def _reason_to_stop(self) -> str | None:
+        if self._stop.event.is_set():
+            return self._stop.reason or "interrupt"
+        if self.last.evaluations + len(self._scales) > self.plan.budget:
+            return BUDGET
+        if self.search.is_done:
+            return DONE
+        limits, validation = self._limits, self.last.validation
+        if limits.time_s is not None and time.monotonic() - self._started_at >= limits.time_s:
+            return TIME
+        if limits.target is not None and validation >= limits.target:
+            return TARGET
+        if limits.patience is not None and self._n_stalled() >= limits.patience:
+            return PATIENCE
+        return None
+
+    def _n_stalled(self) -> int:
+        """Return the generations since the best on validation draws last rose."""
+        last_gain = max((row.evaluations for row in self._gains()), default=0)
+        return sum(evaluations > last_gain for evaluations in self._evaluations_after)
+
+    def _gains(self) -> list[ValidationRow]:
+        best, gains = -math.inf, []
+        for row in self.validated.values():
+            if row.fitness > best:
+                best = row.fitness
+                gains.append(row)
+        return gains
+
+    def _report(self, phase: str) -> None:
+        self._evaluations_after.append(self.last.evaluations)
+        if self._on_progress is not None:
+            self._on_progress(self.progress(phase))
+
+    def progress(self, phase: str) -> Progress:
+        """Return what is shown while the run goes on."""
+        last, start = self.last, self._at_start
+        seconds = max(1e-9, time.monotonic() - self._started_at)
+        rate = (last.evaluations - start.evaluations) / seconds
+        left = None
+        if rate > 0:
+            left = (self.plan.budget - last.evaluations) / rate
+            if self._limits.time_s is not None:
+                left = min(left, self._limits.time_s - seconds)
+        return Progress(
+            phase=phase,
+            generation=last.generation,
+            evaluations=last.evaluations,
+            budget=self.plan.budget,
+            best=last.best,
+            median=last.median,
+            best_size=last.best_size,
+            evaluations_per_s=rate,
+            synapse_updates_per_s=(last.synapse_updates - start.synapse_updates) / seconds,
+            failures=last.failures,
+            time_left_s=None if left is None else max(0.0, left),
+        )
+
+    def read(self, text: str) -> Any:
+        """Return a candidate from its text: a rule, or a vector of the space."""
+        if self.search.space.kind == "vector":
+            return self.search.space.decode(self.search.space.decode_text(text))
+        return self.plan.problem.read_rule(text)
+
+    def _restore(self) -> None:
+        """Take over what the store holds: figures, hall, cache, validations, search state."""
+        self._extra_lifetimes = self._extra_updates = 0
+        self._wall_before = 0.0
+        self._evaluations_after: list[int] = []
+        generations = self._store.generations()
+        self.validated = {row.text: row for row in self._store.validations()}
+        if not generations:
+            return
+        self.last = generations[-1]
+        self._wall_before = self.last.wall_s
+        self._evaluations_after = [row.evaluations for row in generations[:-1]]
+        is_fresh = self.plan.problem.config.splits["search"].is_fresh
+        rows = self._store.candidates()
+        self.hall.update(rows)
+        if not is_fresh:
+            known = [(self.read(row.text), _outcome(row)) for row in rows if not row.is_cached]
+            self._evaluator.remember(self._draws(self.last.generation), self._scales, known)
+        state = self._store.last_state()
+        assert state is not None and state[0] == self.last.generation
+        self.search.load_state_dict(state[1])
+
+
+def _outcome(row: CandidateRow) -> Outcome:
+    assert row.per_draw is not None, "a candidate that was scored has its draws"
+    return Outcome(
+        row.status, row.fitness, row.per_draw, row.scale, row.exploded, row.message
+    )
+
+
+def _one_of(evaluation: Evaluation, number: int) -> Evaluation:
+    part = slice(number, number + 1)
+    return Evaluation(
+        evaluation.fitness[part],
+        evaluation.status[part],
+        evaluation.size[part],
+        evaluation.per_draw[part],
+        evaluation.scale[part],
+        evaluation.exploded[part],
+        evaluation.is_cached[part],
+        cost=0,
+    )
+
+
+def _at(row: ValidationRow, evaluations: int) -> ValidationRow:
+    return ValidationRow(
+        row.text, row.size, row.search_fitness, row.fitness, row.scale, evaluations
+    )
+
+
+def _events(rows: Sequence[CandidateRow]) -> list[tuple[str, str]]:
+    """Return what a resumed run must know and not decide again: candidates that failed."""
+    return [(row.status, f"{row.text}: {row.message}") for row in rows if row.status != OK]
+
+
+def _before_the_first() -> GenerationRow:
+    nan = math.nan
+    return GenerationRow(0, 0, 0, 0, 0, nan, nan, nan, nan, nan, nan, 0, nan, 0, 0.0, "")

@@ -1,0 +1,448 @@
+"""Runs: make one, continue one, read one."""
+
+from __future__ import annotations
+
+import html
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evosearch.engine.contract import NUMERICS
+from evosearch.errors import InputError, RunCorruptError
+from evosearch.outcome import FloatArray, Json
+from evosearch.plan import Plan, make_plan, plan_of_facts
+from evosearch.signals import INTERRUPT, TERMINATE, stop_on_signals
+from evosearch.store import GenerationRow, RunStore
+from evosearch.store.folder import reading
+from evosearch.tables import cell, plain
+
+if TYPE_CHECKING:
+    from evosearch.loop import Limits, Progress
+    from evosearch.problem import Problem
+
+logger = logging.getLogger(__name__)
+
+Callback = Callable[["Run", int], Any]
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The candidate that did best on validation draws.
+
+    Attributes:
+        text: as evolved.
+        simplified: the same function, shorter.
+        latex: the simplified rule, typeset.
+        size: nodes as evolved.
+        fitness: by split; test only once the run has ended.
+        scale: factor of the step size that goes with it.
+        normalised_test: 0 at the floor, 1 at the ceiling.
+        metrics: further figures on test draws.
+    """
+
+    text: str
+    simplified: str
+    latex: str
+    size: int
+    fitness: Mapping[str, float | None]
+    scale: float
+    normalised_test: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+class Run:
+    """A run as its folder holds it, finished or not; prints and renders in a notebook.
+
+    Attributes:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with reading(path) as store:
+            self._facts = store.facts()
+            self._generations = store.generations()
+            self._validations = store.validations()
+            self._problem_text = store.problem_text()
+            self.environment: dict[str, Any] = store.environment()
+        for name in ("problem", "search", "seed", "budget"):
+            if name not in self._facts:
+                raise RunCorruptError(
+                    f"{path} does not say its {name}; restore it from a copy, or run again."
+                )
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the search has ended and the champion was tested."""
+        return "result" in self._facts
+
+    @property
+    def seed(self) -> int:
+        """Seed of the search."""
+        return int(self._facts["seed"])
+
+    @property
+    def budget(self) -> int:
+        """Candidate evaluations that it may make."""
+        return int(self._facts["budget"])
+
+    @property
+    def digest(self) -> str:
+        """Hash over all candidates and fitnesses, equal for equal runs."""
+        return self._generations[-1].digest if self._generations else ""
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The resolved problem file as plain values."""
+        import tomllib
+
+        try:
+            return tomllib.loads(self._problem_text)
+        except tomllib.TOMLDecodeError as error:
+            raise RunCorruptError(
+                f"{self.path / 'problem.toml'} is damaged ({error}); restore it from a copy."
+            ) from None
+
+    @property
+    def champion(self) -> Champion | None:
+        """The champion; of a run that has not ended the best on validation so far."""
+        if self.is_finished:
+            record = self._facts["result"]["champion"]
+            return Champion(**record) if record else None
+        if not self._validations:
+            return None
+        best = max(self._validations, key=lambda row: (row.fitness, -row.size))
+        fitness = {"search": best.search_fitness, "validation": best.fitness, "test": None}
+        return Champion(best.text, best.text, "", best.size, fitness, best.scale)
+
+    @property
+    def pareto(self) -> list[dict[str, Any]]:
+        """Rows ``size text fitness validation``: no smaller rule is as good on search draws."""
+        if self.is_finished:
+            return list(self._facts["result"]["pareto"])
+        rows: list[dict[str, Any]] = []
+        best: dict[int, Any] = {}
+        for row in self._validations:
+            if row.size not in best or row.search_fitness > best[row.size].search_fitness:
+                best[row.size] = row
+        for size in sorted(best):
+            row = best[size]
+            if not rows or row.search_fitness > rows[-1]["fitness"]:
+                rows.append(
+                    {
+                        "size": size,
+                        "text": row.text,
+                        "fitness": row.search_fitness,
+                        "validation": row.fitness,
+                    }
+                )
+        return rows
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """Known rules of the problem by name."""
+        from evosearch.report.gather import known_rules
+
+        return known_rules(self)
+
+    @property
+    def known_scores(self) -> dict[str, dict[str, Any]]:
+        """``validation test scale`` of each known rule, by name; empty until the run has ended."""
+        return dict(self._facts["result"]["known"]) if self.is_finished else {}
+
+    @property
+    def baselines(self) -> dict[str, float | None]:
+        """Test score of each known rule, by name."""
+        return {name: score["test"] for name, score in self.known_scores.items()}
+
+    @property
+    def floor_name(self) -> str | None:
+        """Name of the trivial control."""
+        return self.settings.get("floor")
+
+    @property
+    def ceiling_name(self) -> str | None:
+        """Name of the reference."""
+        return self.settings.get("ceiling")
+
+    @property
+    def summary(self) -> str:
+        """What the search says that it has shown."""
+        return str(self._facts["result"]["summary"]) if self.is_finished else ""
+
+    @property
+    def evaluations_to_success(self) -> int | None:
+        """Evaluations made when validation first met the criterion, None without success."""
+        return self._facts["result"]["evaluations_to_success"] if self.is_finished else None
+
+    @cached_property
+    def faults(self) -> dict[str, int]:
+        """Counts of candidates by status, ok left out."""
+        with reading(self.path) as store:
+            counts = store.status_counts()
+        return {status: n for status, n in counts.items() if status != "ok"}
+
+    def history(self) -> dict[str, FloatArray]:
+        """Return the figures of all generations as columns, each (generations,)."""
+        names = [item.name for item in fields(GenerationRow) if item.name != "digest"]
+        rows = self._generations
+        return {name: np.array([getattr(r, name) for r in rows], np.float64) for name in names}
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the keys that ``run --json`` promises."""
+        last = self._generations[-1] if self._generations else None
+        champion = self.champion
+        result = self._facts.get("result") or {}
+        baselines = self.baselines
+        record = None
+        if champion is not None:
+            record = {
+                "text": champion.text,
+                "simplified": champion.simplified,
+                "latex": champion.latex,
+                "size": champion.size,
+                "fitness": dict(champion.fitness),
+                "normalised_test": champion.normalised_test,
+            }
+        return plain(
+            {
+                "run": str(self.path),
+                "problem": self._facts["problem"],
+                "search": self._facts["search"],
+                "seed": self.seed,
+                "generations": last.generation if last else 0,
+                "evaluations": last.evaluations if last else 0,
+                "lifetimes": last.lifetimes if last else 0,
+                "synapse_updates": last.synapse_updates if last else 0,
+                "wall_s": last.wall_s if last else 0.0,
+                "champion": record,
+                "floor": baselines.get(self.floor_name or ""),
+                "ceiling": baselines.get(self.ceiling_name or ""),
+                "baselines": baselines,
+                "success": result.get("success"),
+                "stopped_by": self._facts.get("stopped_by"),
+            }
+        )
+
+    def __repr__(self) -> str:
+        champion = self.champion
+        rule = champion.simplified if champion else "no champion"
+        return f"Run({str(self.path)!r}, champion={rule!r})"
+
+    def _repr_html_(self) -> str:
+        from evosearch.summary import pareto_table, score_table
+
+        champion = self.champion
+        if champion is None:
+            return f"<p>{html.escape(repr(self))}</p>"
+        rule = html.escape(champion.simplified)
+        test = cell(champion.fitness.get("test"))
+        return (
+            f"<p><b>{html.escape(str(self.path.name))}</b>: <code>{rule}</code>, "
+            f"test {html.escape(test)}</p>"
+            + score_table(self)._repr_html_()
+            + pareto_table(self)._repr_html_()
+        )
+
+
+def execute(
+    problem: Problem,
+    search: str | None = None,
+    *,
+    seed: int = 0,
+    budget: int | None = None,
+    time_s: float | None = None,
+    workers: int | None = None,
+    backend: str = "auto",
+    device: str = "cpu",
+    chunk_size: int | None = None,
+    init: Sequence[str] = (),
+    target: float | None = None,
+    patience: int | None = None,
+    out: Path = Path("runs"),
+    callbacks: Sequence[Callback] = (),
+    on_progress: Callable[[Progress], Any] | None = None,
+) -> Run:
+    """Make a run; see ``evosearch.run``."""
+    from evosearch.environment import describe_environment
+    from evosearch.loop import Limits
+
+    plan = make_plan(problem, search, seed=seed, budget=budget, device=device, init=init)
+    plan.make_search()
+    with _evaluator(plan, workers, backend, chunk_size) as evaluator:
+        path = plan.folder(out)
+        if path.exists():
+            raise InputError(
+                f"this run exists already: {path}. Continue it with: evosearch resume {path}"
+            )
+        store = RunStore.create(
+            path,
+            problem=problem.config.to_toml(),
+            environment=describe_environment(),
+            facts=plan.to_facts(),
+        )
+        with store:
+            limits = Limits(time_s, target, patience)
+            _go_on(plan, store, evaluator, limits, callbacks, on_progress)
+    return Run(path)
+
+
+def resume(
+    path: Path,
+    *,
+    budget: int | None = None,
+    time_s: float | None = None,
+    workers: int | None = None,
+    backend: str = "auto",
+    device: str = "cpu",
+    chunk_size: int | None = None,
+    accept_code: bool = False,
+    callbacks: Sequence[Callback] = (),
+    on_progress: Callable[[Progress], Any] | None = None,
+) -> Run:
+    """Continue a run; see ``evosearch.resume``."""
+    from evosearch.loop import BUDGET, DONE, Limits
+
+    with RunStore(path, is_writer=True) as store:
+        store.check()
+        facts = store.facts()
+        problem = _problem_of(path, store.problem_text(), facts)
+        _check_same(path, facts, problem, device, accept_code=accept_code)
+        if budget is not None and budget < int(facts["budget"]):
+            raise InputError(
+                f"the run {path} has a budget of {facts['budget']} evaluations; "
+                f"--budget {budget} must not be less."
+            )
+        is_extended = budget is not None and budget > int(facts["budget"])
+        is_over = "result" in facts and facts.get("stopped_by") in (BUDGET, DONE)
+        if not is_over or is_extended:
+            store.set_facts(result=None, stopped_by=None)
+            if is_extended:
+                store.set_facts(budget=budget)
+            plan = plan_of_facts(problem, store.facts())
+            with _evaluator(plan, workers, backend, chunk_size) as evaluator:
+                _go_on(plan, store, evaluator, Limits(time_s), callbacks, on_progress)
+    return Run(path)
+
+
+def load_run(path: Path) -> Run:
+    """Read a run without changing it."""
+    return Run(path)
+
+
+def load_problem_of(run: Run) -> Problem:
+    """Build the problem that a run was made on, from the run's own folder."""
+    with reading(run.path) as store:
+        return _problem_of(run.path, store.problem_text(), store.facts())
+
+
+def find_existing(
+    problem: Problem, search: str, *, seed: int, budget: int | None, out: Path
+) -> Path | None:
+    """Return the folder of a run that was already begun, or None."""
+    path = make_plan(problem, search, seed=seed, budget=budget).folder(out)
+    return path if path.is_dir() else None
+
+
+def _evaluator(plan: Plan, workers: int | None, backend: str, chunk_size: int | None) -> Any:
+    from evosearch.evaluation import Evaluator
+
+    return Evaluator(
+        plan.problem,
+        workers=workers,
+        backend=backend,
+        device=plan.device,
+        chunk_size=chunk_size,
+    )
+
+
+def _go_on(
+    plan: Plan,
+    store: RunStore,
+    evaluator: Any,
+    limits: Limits,
+    callbacks: Sequence[Callback],
+    on_progress: Callable[[Progress], Any] | None,
+) -> None:
+    """Run the loop, then conclude, unless a signal stopped it."""
+    from evosearch.conclusion import conclude
+    from evosearch.loop import SearchLoop
+
+    with stop_on_signals() as stop:
+        evaluator.cancel = stop.event
+        loop = SearchLoop(
+            plan,
+            store,
+            evaluator,
+            limits=limits,
+            stop=stop,
+            on_progress=on_progress,
+            on_generation=_caller(callbacks, store.path) if callbacks else None,
+        )
+        reason = loop.run()
+        if reason not in (INTERRUPT, TERMINATE):
+            try:
+                if on_progress is not None:
+                    on_progress(loop.progress("validation and test"))
+                result = conclude(loop, evaluator)
+                store.set_facts(result=result)
+            except Exception:
+                if not stop.event.is_set():
+                    raise
+                reason = stop.reason or INTERRUPT
+        store.add_event(loop.last.generation, "stopped", reason)
+        store.set_facts(stopped_by=reason)
+
+
+def _caller(callbacks: Sequence[Callback], path: Path) -> Callable[[int], None]:
+    def call(generation: int) -> None:
+        run = Run(path)
+        for callback in callbacks:
+            try:
+                callback(run, generation)
+            except Exception as error:
+                name = getattr(callback, "__name__", repr(callback))
+                logger.warning("callback %s failed: %s: %s", name, type(error).__name__, error)
+
+    return call
+
+
+def _problem_of(path: Path, text: str, facts: Mapping[str, Any]) -> Problem:
+    import tomllib
+
+    from evosearch.config import build_config
+    from evosearch.problem import Problem
+
+    source = str(path / "problem.toml")
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RunCorruptError(f"{source} is damaged ({error}); restore it from a copy.") from None
+    folder = Path(facts.get("task_folder") or path)
+    return Problem(build_config(values, source=source), source=source, folder=folder)
+
+
+def _check_same(
+    path: Path, facts: Mapping[str, Any], problem: Problem, device: str, *, accept_code: bool
+) -> None:
+    """Check that the run would go on as it began."""
+    if facts["numerics"] != NUMERICS:
+        raise InputError(
+            f"the run {path} was made with numerics {facts['numerics']}, this version computes "
+            f"with {NUMERICS}; run it again, or resume it with the version that made it."
+        )
+    if device not in ("cpu", facts["device"]):
+        raise InputError(
+            f"the run {path} was made on device {facts['device']!r}, not {device!r}; its numbers "
+            "would differ in the last digits. Leave out --device."
+        )
+    if problem.source_hash() != facts["source_hash"] and not accept_code:
+        raise InputError(
+            f"the source of the task {problem.config.task_kind} has changed since the run {path} "
+            "began; give --accept-code to go on all the same."
+        )
