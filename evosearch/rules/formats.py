@@ -24,11 +24,12 @@ _LIMIT = str(int(SINE_LIMIT))
 
 _NUMPY_HELPERS = {
     "div": """def _div(a, b):
-    is_zero = np.equal(b, 0)
-    return np.where(is_zero, np.zeros_like(a * b), a / np.where(is_zero, np.ones_like(b), b))""",
+    value = np.true_divide(a, b)
+    return np.where(np.equal(b, 0), np.zeros_like(value), value)""",
     "max": "def _max(a, b):\n    return np.where(a > b, a, b)",
     "min": "def _min(a, b):\n    return np.where(a < b, a, b)",
     "pow": """def _pow(a, b):
+    a = np.asarray(a, np.result_type(a, b))
     value = np.exp(b * _log(a))
     return np.where(np.equal(a, 0), np.zeros_like(value), value)""",
     "sign": """def _sign(a):
@@ -419,12 +420,12 @@ def _latex_expression(expression: Expression) -> str:
 
 
 def _leading_numbers(nodes: tuple[Node, ...]) -> list[bool]:
-    """Return for every subtree whether its text begins with a digit."""
+    """Return for every subtree whether its text as a factor begins with a digit."""
     leading = [False] * (len(nodes) + 1)
     for position in reversed(range(len(nodes))):
         node = nodes[position]
         if isinstance(node, str):
-            leading[position] = node in ("add", "sub", "mul", "square") and leading[position + 1]
+            leading[position] = node in ("mul", "square") and leading[position + 1]
         else:
             leading[position] = math.copysign(1.0, node) > 0
     return leading

@@ -52,8 +52,8 @@ def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _divide(a: Any, b: Any) -> Any:
-    is_zero = np.equal(b, 0)
-    return np.where(is_zero, np.zeros_like(a * b), a / np.where(is_zero, np.ones_like(b), b))
+    value = np.true_divide(a, b)
+    return np.where(np.equal(b, 0), np.zeros_like(value), value)
 
 
 def _log(a: Any) -> Any:
@@ -63,6 +63,8 @@ def _log(a: Any) -> Any:
 
 
 def _power(a: Any, b: Any) -> Any:
+    # A Python number alone would become double precision in the logarithm.
+    a = np.asarray(a, np.result_type(a, b))
     value = np.exp(b * _log(a))
     return np.where(np.equal(a, 0), np.zeros_like(value), value)
 

@@ -24,6 +24,7 @@ from evosearch.rules.parser import parse_expression
 from evosearch.rules.primitives import PRIMITIVES
 
 _MAX_POWER = 16
+_DIGITS = 7
 Nodes = list[Node]
 
 
@@ -146,6 +147,12 @@ def _collected(e: Any) -> Iterator[Any]:
 
 def _build(expression: Expression, is_protected: bool) -> Any:
     """Return the expression in SymPy, with constants as the decimals that they print as."""
+    terminals = [n for n in expression.nodes if isinstance(n, str) and n not in PRIMITIVES]
+    # SymPy sorts by name: a number in front keeps the order in which the rule names them.
+    symbols = {
+        name: sp.Symbol(f"{number:0{_DIGITS}d}{name}", real=True)
+        for number, name in enumerate(dict.fromkeys(terminals))
+    }
     stack: list[Any] = []
     for node in reversed(expression.nodes):
         if not isinstance(node, str):
@@ -154,7 +161,7 @@ def _build(expression: Expression, is_protected: bool) -> Any:
             operands = [stack.pop() for _ in range(PRIMITIVES[node].arity)]
             stack.append(_apply(node, operands, is_protected))
         else:
-            stack.append(sp.Symbol(node, real=True))
+            stack.append(symbols[node])
     return stack.pop()
 
 
@@ -184,7 +191,7 @@ class _Emitter:
         if e.is_Rational:
             return [_float(e)]
         if e.is_Symbol:
-            return [e.name]
+            return [e.name[_DIGITS:]]
         if e.is_number and e.is_finite:
             return [float(e)]
         if e.is_Add:
@@ -199,7 +206,9 @@ class _Emitter:
         name = _NAMES.get(e.func)
         if name is None:
             raise ValueError(f"no primitive for {e.func}")
-        arguments = [self.emit(argument) for argument in e.args]
+        is_set = name in ("max", "min")
+        operands = sorted(e.args, key=sp.default_sort_key) if is_set else e.args
+        arguments = [self.emit(operand) for operand in operands]
         if PRIMITIVES[name].arity == 1:
             return [name, *arguments[0]]
         return _joined(name, arguments)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 from collections.abc import Sequence
 
@@ -20,8 +20,8 @@ IS_FULL = os.environ.get("EVOSEARCH_FULL") == "1"
 
 def fuzz_seed() -> int:
     """Return the seed of random tests: from the environment, else new every day; printed."""
-    seed = int(os.environ.get("EVOSEARCH_TEST_SEED", datetime.date.today().toordinal()))
-    print(f"EVOSEARCH_TEST_SEED={seed}")  # noqa: T201
+    seed = int(os.environ.get("EVOSEARCH_TEST_SEED", dt.datetime.now(dt.UTC).toordinal()))
+    print(f"EVOSEARCH_TEST_SEED={seed}")
     return seed
 
 
