@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -100,12 +100,13 @@ class SuccessConfig(Section):
 
 
 class SearchConfig(Section):
-    """Budget and representation of a search; further keys are the search's own settings."""
+    """Budget, representation and draws of a search; further keys are the search's own settings."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     budget: int = Field(ge=1, le=10**12)
     representation: Literal["tree", "coefficients", "table"] = "tree"
+    draws: int | None = Field(None, ge=1, le=1_000_000)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -229,22 +230,41 @@ def build_config(
     return _checked(merged, source)
 
 
-def check(model: type[M], values: Any, *, source: str, prefix: str = "") -> M:
-    """Check values against a model; raise InputError with one sentence for the first mistake."""
+def check(
+    model: type[M], values: Any, *, source: str, prefix: str = "", more: Sequence[str] = ()
+) -> M:
+    """Check values against a model; raise InputError with one sentence for the first mistake.
+
+    Args:
+        model: names, types and ranges.
+        values: what the file holds.
+        source: name of the file in messages.
+        prefix: dotted path of the table.
+        more: keys that the table may hold beside those of the model, for messages.
+    """
     where = f"{source}: {prefix}" if prefix else source
     if not isinstance(values, Mapping):
         raise InputError(f"{where} is {_show(values)}; it must be a table of keys and values.")
     try:
-        return model.model_validate(dict(values))
+        checked = model.model_validate(dict(values))
     except ValidationError as error:
-        raise InputError(_sentence(error, model, source, prefix)) from None
+        raise InputError(_sentence(error, model, source, prefix, more)) from None
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        if key in values and _is_coerced(values[key], getattr(checked, name)):
+            raise InputError(f"{where}.{key} is {_show(values[key])}; it should be a number.")
+    return checked
 
 
 def _checked(values: dict[str, Any], source: str) -> Config:
     schema = values.get("schema")
     if schema != SCHEMA or isinstance(schema, bool):
         found = "missing" if schema is None else _show(schema)
-        raise InputError(f"{source}: schema is {found}; this version reads schema = {SCHEMA}.")
+        misspelt = nearest("schema", _strangers(Config, values)) if schema is None else None
+        hint = f"; did you mean it by {misspelt!r}" if misspelt else ""
+        raise InputError(
+            f"{source}: schema is {found}{hint}; this version reads schema = {SCHEMA}."
+        )
     for name, model in _SECTIONS.items():
         if name in values:
             check(model, values[name], source=source, prefix=name)
@@ -262,12 +282,21 @@ def _checked(values: dict[str, Any], source: str) -> Config:
 
 def _check_names(config: Config, source: str) -> None:
     """Check that names which refer to other parts of the file are there."""
-    if not isinstance(config.task.get("kind"), str):
-        raise InputError(f"{source}: task.kind is missing; name a task (evosearch list tasks).")
+    kind = config.task.get("kind")
+    if not isinstance(kind, str):
+        found = "missing" if kind is None else _show(kind)
+        misspelt = nearest("kind", config.task) if kind is None else None
+        hint = f"; did you mean it by {misspelt!r}" if misspelt else ""
+        raise InputError(
+            f"{source}: task.kind is {found}{hint}; name a task (evosearch list tasks)."
+        )
     for name in REQUIRED_SPLITS:
         if name not in config.splits:
+            others = [split for split in config.splits if split not in REQUIRED_SPLITS]
+            misspelt = nearest(name, others)
+            hint = f"; did you mean it by {misspelt!r}" if misspelt else ""
             raise InputError(
-                f"{source}: splits.{name} is missing; a problem has the splits "
+                f"{source}: splits.{name} is missing{hint}; a problem has the splits "
                 f"{', '.join(REQUIRED_SPLITS)}."
             )
     references = {"floor": config.floor, "ceiling": config.ceiling}
@@ -295,6 +324,10 @@ def _assign(values: dict[str, Any], key: str, value: Any, where: str) -> None:
     parts = str(key).split(".")
     if not all(parts):
         raise InputError(f"{where}: {key!r} is no key; write for example rule.eta.")
+    splits = values.get("splits")
+    if parts[0] == "splits" and len(parts) > 2 and isinstance(splits, dict):
+        if parts[1] not in splits:
+            raise _unknown(f"{where}: splits.{parts[1]}", parts[1], splits)
     table = values
     for depth, part in enumerate(parts[:-1]):
         inner = table.setdefault(part, {})
@@ -322,17 +355,33 @@ def _table(value: Any, source: str, key: str) -> Mapping[str, Any]:
     return value
 
 
-def _sentence(error: ValidationError, model: type[BaseModel], source: str, prefix: str) -> str:
-    """Return one sentence on the first mistake that pydantic found."""
-    found = error.errors()[0]
+def _is_coerced(value: Any, checked: Any) -> bool:
+    """Whether a truth value or a text was taken for a number."""
+    if isinstance(value, bool | str):
+        return isinstance(checked, int | float) and isinstance(value, bool) != isinstance(
+            checked, bool
+        )
+    if isinstance(value, list) and isinstance(checked, tuple):
+        return any(_is_coerced(*pair) for pair in zip(value, checked, strict=True))
+    return False
+
+
+def _sentence(
+    error: ValidationError, model: type[BaseModel], source: str, prefix: str, more: Sequence[str]
+) -> str:
+    """Return one sentence on one mistake that pydantic found: an unknown key before others."""
+    mistakes = error.errors()
+    found = min(mistakes, key=lambda mistake: mistake["type"] != "extra_forbidden")
     path = [prefix] if prefix else []
     path += [str(part) for part in found["loc"] if part != "[key]"]
     key = ".".join(path)
     where = f"{source}: {key}" if key else source
     if found["type"] == "extra_forbidden":
-        return str(_unknown(where, str(found["loc"][-1]), _keys_of(model)))
+        return str(_unknown(where, str(found["loc"][-1]), [*_keys_of(model), *more]))
     if found["type"] == "missing":
-        return f"{where} is missing; {_meaning(model, found['loc'])}."
+        misspelt = nearest(str(found["loc"][-1]), _strangers(model, found["input"]))
+        hint = f"; did you mean it by {misspelt!r}" if misspelt else ""
+        return f"{where} is missing{hint}; {_meaning(model, found['loc'])}."
     message = found["msg"].removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
     if found["type"] == "value_error":
         return f"{where}: {message}."
@@ -346,6 +395,12 @@ def _meaning(model: type[BaseModel], location: tuple[Any, ...]) -> str:
         if location and location[0] in (name, field.alias) and field.description:
             return f"give {field.description}"
     return f"the keys here are {', '.join(_keys_of(model))}"
+
+
+def _strangers(model: type[BaseModel], values: Any) -> list[str]:
+    """Return the keys that a table has and its model does not name."""
+    known = _keys_of(model)
+    return [str(key) for key in values if key not in known] if isinstance(values, Mapping) else []
 
 
 def _keys_of(model: type[BaseModel]) -> list[str]:

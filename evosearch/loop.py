@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -91,6 +91,8 @@ class SearchLoop:
         self._started_at = time.monotonic()
         self.search = plan.make_search()
         self._scales = plan.problem.eta_factors if self.search.scores_scales else (1.0,)
+        # Fitness of each draw is most of what a run would store; few searches read it.
+        self._needs_draws = "per_draw" in self.search.needs
         self.hall = HallOfFame()
         self.validated: dict[str, ValidationRow] = {}
         self.last = _before_the_first()
@@ -156,6 +158,8 @@ class SearchLoop:
         draws = self._draws(number)
         candidates = [self.search.space.decode(genotype) for genotype in genotypes]
         evaluation = self._evaluator.evaluate(candidates, draws, scales=self._scales)
+        if not self._needs_draws:
+            evaluation = replace(evaluation, per_draw=np.empty((len(candidates), 0)))
         rows = self._rows(genotypes, candidates, evaluation)
         self._extra_lifetimes = self._extra_updates = 0
         self.search.tell(genotypes, evaluation)
@@ -167,9 +171,9 @@ class SearchLoop:
         self._store.append(self.last, rows, validations, self.search.state_dict(), _events(rows))
 
     def _draws(self, generation: int) -> Draws:
-        return self.plan.problem.draws(
-            "search", run_seed=self.plan.seed, generation=generation
-        )
+        problem, plan = self.plan.problem, self.plan
+        count = problem.n_search_draws(plan.search)
+        return problem.draws("search", run_seed=plan.seed, generation=generation, count=count)
 
     def _rows(
         self, genotypes: Sequence[Any], candidates: Sequence[Any], evaluation: Evaluation

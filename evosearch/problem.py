@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from evosearch.config import (
     Config,
+    SearchConfig,
+    SplitConfig,
     SuccessConfig,
     build_config,
     check,
@@ -166,6 +168,11 @@ class Problem:
     def representation(self, search: str) -> str:
         """Return ``tree``, ``coefficients`` or ``table``."""
         return self._search_config(search).representation
+
+    def n_search_draws(self, search: str) -> int:
+        """Return how many draws a search scores candidates on: its own number or the split's."""
+        own = self._search_config(search).draws
+        return self.config.splits[SEARCH].draws if own is None else own
 
     def search_settings(self, search: str) -> dict[str, Any]:
         """Return the settings of a search on this problem.
@@ -358,8 +365,11 @@ class Problem:
         if not self.is_compiled:
             return own | changed
         model = TASKS.get(self.config.task_kind).Settings
-        check(model, own, source=self.source, prefix="task")
-        return check(model, own | changed, source=self.source, prefix=f"splits.{split}")
+        check(model, own, source=self.source, prefix="task", more=("kind",))
+        keys = tuple(SplitConfig.model_fields)
+        return check(
+            model, own | changed, source=self.source, prefix=f"splits.{split}", more=keys
+        )
 
     def _read_known(self) -> tuple[dict[str, Rule], dict[str, float | None]]:
         from evosearch.rules.library import known_rule
@@ -376,14 +386,28 @@ class Problem:
 
     def _check_rule(self) -> None:
         self.space("tree")
+        for name, values in self.config.representations.items():
+            for key in ("basis", "entries"):
+                for text in values.get(key, ()):
+                    try:
+                        self.read_rule(text)
+                    except InputError as error:
+                        where = f"{self.source}: representations.{name}.{key}"
+                        raise InputError(f"{where}: {error}") from None
 
     def _check_search(self, name: str) -> None:
         """Check that a search exists, fits its representation and takes its settings."""
         from evosearch.search.base import SEARCHES
 
+        keys = tuple(SearchConfig.model_fields)
         try:
             cls = SEARCHES.get(name)
-            cls(self.space(self.representation(name)), seed=0, **self.search_settings(name))
+        except InputError as error:
+            raise InputError(f"{self.source}: searches.{name}: {error}") from None
+        settings, prefix = self.search_settings(name), f"searches.{name}"
+        check(cls.Settings, settings, source=self.source, prefix=prefix, more=keys)
+        try:
+            cls(self.space(self.representation(name)), seed=0, **settings)
         except InputError as error:
             message = str(error).removeprefix(f"{self.source}: ")
             raise InputError(f"{self.source}: searches.{name}: {message}") from None
