@@ -271,7 +271,9 @@ def _checked(values: dict[str, Any], source: str) -> Config:
     for name, model in _NAMED_SECTIONS.items():
         for key, section in _table(values.get(name, {}), source, name).items():
             check(model, section, source=source, prefix=f"{name}.{key}")
-    for key, section in _table(values.get("representations", {}), source, "representations").items():
+    for key, section in _table(
+        values.get("representations", {}), source, "representations"
+    ).items():
         if key not in REPRESENTATIONS:
             raise _unknown(f"{source}: representations.{key}", key, REPRESENTATIONS)
         check(REPRESENTATIONS[key], section, source=source, prefix=f"representations.{key}")
@@ -325,9 +327,9 @@ def _assign(values: dict[str, Any], key: str, value: Any, where: str) -> None:
     if not all(parts):
         raise InputError(f"{where}: {key!r} is no key; write for example rule.eta.")
     splits = values.get("splits")
-    if parts[0] == "splits" and len(parts) > 2 and isinstance(splits, dict):
-        if parts[1] not in splits:
-            raise _unknown(f"{where}: splits.{parts[1]}", parts[1], splits)
+    is_of_split = parts[0] == "splits" and len(parts) > 2 and isinstance(splits, dict)
+    if is_of_split and parts[1] not in splits:
+        raise _unknown(f"{where}: splits.{parts[1]}", parts[1], splits)
     table = values
     for depth, part in enumerate(parts[:-1]):
         inner = table.setdefault(part, {})
@@ -358,9 +360,7 @@ def _table(value: Any, source: str, key: str) -> Mapping[str, Any]:
 def _is_coerced(value: Any, checked: Any) -> bool:
     """Whether a truth value or a text was taken for a number."""
     if isinstance(value, bool | str):
-        return isinstance(checked, int | float) and isinstance(value, bool) != isinstance(
-            checked, bool
-        )
+        return isinstance(checked, int | float) and type(checked) is not type(value)
     if isinstance(value, list) and isinstance(checked, tuple):
         return any(_is_coerced(*pair) for pair in zip(value, checked, strict=True))
     return False
@@ -409,8 +409,10 @@ def _keys_of(model: type[BaseModel]) -> list[str]:
 
 def _unknown(where: str, name: str, known: Any) -> InputError:
     names = [str(item) for item in known]
-    found = f"{where} is {name!r}, which does not exist" if not where.endswith(name) else (
-        f"{where} is an unknown key"
+    found = (
+        f"{where} is {name!r}, which does not exist"
+        if not where.endswith(name)
+        else (f"{where} is an unknown key")
     )
     allowed = ", ".join(names) or "none"
     return InputError(f"{found}.{_hint(name, names)} Allowed: {allowed}.")

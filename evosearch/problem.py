@@ -367,9 +367,7 @@ class Problem:
         model = TASKS.get(self.config.task_kind).Settings
         check(model, own, source=self.source, prefix="task", more=("kind",))
         keys = tuple(SplitConfig.model_fields)
-        return check(
-            model, own | changed, source=self.source, prefix=f"splits.{split}", more=keys
-        )
+        return check(model, own | changed, source=self.source, prefix=f"splits.{split}", more=keys)
 
     def _read_known(self) -> tuple[dict[str, Rule], dict[str, float | None]]:
         from evosearch.rules.library import known_rule
