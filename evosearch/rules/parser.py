@@ -145,10 +145,10 @@ class _Reader:
         value = float(token)
         if not math.isfinite(value):
             self._fail(start, f"found {token[:20]!r}", "numbers below 1.8e308")
-        minus = self._pending and self._pending[-1]
+        minus = self._pending[-1] if self._pending else None
         # A minus sign right before a literal is part of it, unless a power follows.
         if (
-            minus
+            minus is not None
             and minus.kind == "negation"
             and minus.commas == start
             and not self._is_power_next()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from math import isfinite
@@ -34,8 +34,9 @@ class reciprocal(sp.Function):  # noqa: N801 - SymPy's convention for functions
     nargs = 1
 
     @classmethod
-    def eval(cls, x: Any) -> Any:
+    def eval(cls, *args: Any) -> Any:
         """Rewrite what holds for the protected reciprocal everywhere."""
+        (x,) = args
         if x.is_Rational:
             return sp.Integer(0) if x == 0 else 1 / x
         if isinstance(x, cls):
@@ -94,7 +95,7 @@ def main() -> None:
 
 
 @contextmanager
-def _at_most(limit_s: float) -> Iterator[None]:
+def _at_most(limit_s: float) -> Generator[None, None, None]:
     """Leave the block after a time or at any error: it then brings no more candidates."""
 
     def stop(*_: object) -> None:
@@ -247,12 +248,12 @@ class _Emitter:
         for factor in factors:
             self._factor(factor, above, below)
         if e.is_Mul and coefficient != 1:
-            divisor = 1 / coefficient
+            divisor: Any = 1 / coefficient
             if divisor.is_Integer and abs(divisor) < 1000 and not below and above:
                 below.append([float(divisor)])
             else:
                 above.insert(0, [_float(coefficient)])
-        product = _joined("mul", above) if above else [1.0]
+        product: Nodes = _joined("mul", above) if above else [1.0]
         return ["div", *product, *_joined("mul", below)] if below else product
 
     def _take_sign(self, factors: list[Any]) -> bool:
