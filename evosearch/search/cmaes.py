@@ -36,7 +36,7 @@ class CmaesSettings(SearchSettings):
         None, ge=0, description="penalty on sum |c| in the ranking; default: the space's"
     )
     restarts: Literal["none", "same", "ipop", "bipop"] = Field(
-        "ipop", description="what follows convergence: stop, a start as before, or larger populations"
+        "ipop", description="what follows convergence: stop, the same again, larger populations"
     )
     growth: float = Field(2.0, ge=1.0, le=10.0, description="population factor of a restart")
     tolerance: float = Field(

@@ -47,9 +47,11 @@ class GpSettings(SearchSettings):
     p_hoist: float = Field(0.05, ge=0, description="relative frequency of lifted subtrees")
     p_constant: float = Field(0.15, ge=0, description="relative frequency of other constants")
     init_max_size: int = Field(
-        15, ge=1, description="nodes of the largest rules at the start; sizes are evenly spread"
+        9, ge=1, description="nodes of the largest random rules; sizes are evenly spread"
     )
-    n_immigrants: int = Field(10, ge=0, description="random rules in each generation")
+    immigrants: float = Field(
+        0.3, ge=0, le=1, description="share of each generation that is random, small rules mostly"
+    )
     tune_constants: float = Field(
         0.2, ge=0, le=1, description="share of each generation that tunes constants of good rules"
     )
@@ -167,7 +169,7 @@ class Programming(Search):
         batch = [member.rule for member in ranked[: s.elite]] if s.rescore else []
         n_tuning = round(s.tune_constants * s.population)
         batch += self._tuned(ranked, n_tuning, offset=len(batch))
-        n_children = s.population - len(batch) - s.n_immigrants
+        n_children = s.population - len(batch) - round(s.immigrants * s.population)
         batch += self._children(max(0, n_children))
         return batch + self._new(s.population - len(batch), self._ramped)
 
@@ -195,8 +197,9 @@ class Programming(Search):
         return batch
 
     def _ramped(self) -> Expression:
-        """Return a random rule; its size is uniform over those possible."""
-        return self._variation.new(self.settings.init_max_size)
+        """Return a random rule, each second one without constants of a range."""
+        is_plain = bool(self._rng.random() < 0.5)
+        return self._variation.new(self.settings.init_max_size, is_plain=is_plain)
 
     def _new(self, n: int, make: Callable[[], Expression]) -> list[Expression]:
         """Make up to ``n`` rules that are new; fewer where a few tries find none."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from evosearch.rules.expression import Expression, Node
+from evosearch.search.gp_folding import folded
 from evosearch.search.gp_trees import expression_of, tree_of
 from evosearch.spaces.rule import RuleSpace
 
@@ -40,9 +41,8 @@ class Variation:
         """Return a child of two parents by crossover, or of the first one by a mutation."""
         k = int(np.searchsorted(self._cumulative, self._rng.random(), side="right"))
         name = self._names[min(k, len(self._names) - 1)]
-        if name == "crossover":
-            return self.crossover(first, second)
-        return getattr(self, name)(first)
+        made = self.crossover(first, second) if name == "crossover" else getattr(self, name)(first)
+        return self._tidy(made)
 
     def crossover(self, first: Expression, second: Expression) -> Expression:
         """Put a subtree of ``second`` into ``first``, on average as large as what it replaces.
@@ -103,6 +103,10 @@ class Variation:
             return parent.with_constants(values)
         return self._multiplied(parent)
 
+    def _tidy(self, rule: Expression) -> Expression:
+        """Fold constants, unless the space fixes which there are."""
+        return rule if self._space.ephemeral is None else folded(rule)
+
     def _near(self, value: float) -> float:
         """Return a constant near another; where the space fixes them, any of it."""
         if self._space.ephemeral is None:
@@ -138,10 +142,18 @@ class Variation:
         del pset, type_
         return list(tree_of(self.new(_LARGEST_NEW).nodes))
 
-    def new(self, largest: int) -> Expression:
-        """Return a random rule of at most ``largest`` nodes."""
+    def new(self, largest: int, *, is_plain: bool = False) -> Expression:
+        """Return a random rule of at most ``largest`` nodes; its size is uniform over those.
+
+        A plain rule has only constants that the space fixes, or 1 where it fixes none.
+        """
         sizes = self._space.possible_sizes(min(largest, self._space.max_size))
-        return self._space.sample_of_size(sizes[self._rng.integers(len(sizes))], self._rng)
+        rule = self._space.sample_of_size(sizes[self._rng.integers(len(sizes))], self._rng)
+        if is_plain and self._space.ephemeral is not None:
+            fixed = self._space.constants or (1.0,)
+            drawn = self._rng.integers(len(fixed), size=len(rule.constants))
+            rule = rule.with_constants([fixed[k] for k in drawn])
+        return self._tidy(rule)
 
     def _other_node(self, node: Node) -> Node:
         space, arity = self._space, Expression.arity(node)
