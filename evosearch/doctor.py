@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import platform
 import sqlite3
@@ -16,6 +17,7 @@ from evosearch.outcome import Json
 
 REQUIRED = ("numpy", "numba", "deap", "cma", "scipy", "sympy", "joblib", "pydantic", "safetensors")
 REQUIRED += ("typer", "rich", "matplotlib")
+N_REPLAYED = 5
 
 
 @dataclass(frozen=True)
@@ -107,3 +109,76 @@ def _engine() -> str:
 
     score = api.evaluate("oja_pc1", "oja", preset="quick", seeds=2)
     return f"Oja's rule scores {score.mean:.4f} on two draws of oja_pc1"
+
+
+def check_run(run: str) -> list[Finding]:
+    """Check a run's record: the file itself, the chain of digests, and values scored again.
+
+    Args:
+        run: folder or name of a run. A user's own task is not imported; its values stay unscored.
+
+    Raises:
+        InputError: there is no such run.
+    """
+    from evosearch import api
+
+    folder = api.existing_run(run)
+    return [
+        _run_check("file", lambda: _file_of_run(folder)),
+        _run_check("digests", lambda: _chain_of_run(folder)),
+        _run_check("values", lambda: _values_of_run(folder)),
+    ]
+
+
+def _file_of_run(folder: Path) -> str:
+    from evosearch.store.folder import reading
+
+    with reading(folder) as store:
+        store.check()
+        return f"{len(store.generations()):,} generations, {len(store.events()):,} events"
+
+
+def _chain_of_run(folder: Path) -> str:
+    """Compute the chained digest of every generation again from its candidates."""
+    from evosearch.store.folder import reading
+    from evosearch.store.records import chain_digest
+
+    digest = ""
+    with reading(folder) as store:
+        for row in store.generations():
+            digest = chain_digest(digest, store.candidates(row.generation))
+            if digest != row.digest:
+                raise RuntimeError(f"generation {row.generation} is not what was written")
+    return f"all agree, the last is {digest[:16]}" if digest else "no generation yet"
+
+
+def _values_of_run(folder: Path) -> str:
+    """Score the first new candidates of the first and last generation again."""
+    from evosearch.evaluation import Evaluator
+    from evosearch.plan import plan_of_facts
+    from evosearch.run import load_problem_of, load_run
+    from evosearch.store.folder import reading
+
+    problem = load_problem_of(load_run(folder))
+    if not problem.is_compiled:
+        return "not scored again: the task is the user's own"
+    with reading(folder) as store:
+        plan, rows = plan_of_facts(problem, store.facts()), store.generations()
+        numbers = sorted({row.generation for row in (rows[0], rows[-1])}) if rows else []
+        chosen = {n: [r for r in store.candidates(n) if r.is_ok][:N_REPLAYED] for n in numbers}
+    search = plan.make_search()
+    n_draws = problem.n_search_draws(plan.search)
+    with Evaluator(problem, device=plan.device) as evaluator:
+        for number, candidates in chosen.items():
+            draws = problem.draws(
+                "search", run_seed=plan.seed, generation=number, count=n_draws
+            )
+            for row in candidates:
+                rule = search.space.decode(search.space.decode_text(row.genotype))
+                found = evaluator.evaluate([rule], draws, scales=(row.scale,)).fitness[0]
+                if not math.isclose(found, row.fitness, rel_tol=1e-9, abs_tol=1e-12):
+                    raise RuntimeError(
+                        f"{row.text} scored {row.fitness!r} in generation {number}, now {found!r}"
+                    )
+    total = sum(len(candidates) for candidates in chosen.values())
+    return f"{total} candidates scored again, all as recorded"

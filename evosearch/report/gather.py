@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from evosearch.engine.program import Level, Terminal
 from evosearch.errors import EvosearchError
+from evosearch.outcome import FloatArray
 from evosearch.report.families import Group, group_rules
 from evosearch.report.run_report import KnownScore, RunView
 from evosearch.rules.library import KNOWN
@@ -45,12 +46,39 @@ def view_of_run(run: Any) -> RunView:
         known=known_scores(run, known),
         terminals=terminals,
         groups=equivalent_champions(run, rule, terminals),
-        trajectories={},
+        trajectories=weight_paths(run, rule, known.get(reference)),
         faults=dict(getattr(run, "faults", {}) or {}),
         statement=str(getattr(run, "summary", "") or ""),
         settings_text=_settings_text(run.path),
         environment=dict(run.environment or {}),
     )
+
+
+def weight_paths(
+    run: Any, champion: Rule | None, reference: Rule | None
+) -> dict[str, tuple[FloatArray, FloatArray]]:
+    """Return weights over the first test life under the champion and under the reference.
+
+    Nothing for a user's own task, which a report never imports.
+    """
+    from evosearch.report.trajectories import trace_weights
+    from evosearch.run import load_problem_of
+
+    if not run.is_finished or champion is None:
+        return {}
+    problem = load_problem_of(run)
+    if not problem.is_compiled:
+        return {}
+    life = problem.lifetimes(problem.draws("test", count=1))[0]
+    rules = {"champion": (champion, run.champion.scale)}
+    if reference is not None:
+        scale = run.known_scores[run.ceiling_name]["scale"]
+        rules[str(run.ceiling_name)] = (reference, scale)
+    eta = problem.step_size("test")
+    return {
+        name: trace_weights(life, rule, eta * scale, terminals=problem.terminals)
+        for name, (rule, scale) in rules.items()
+    }
 
 
 def read_rule(text: str) -> Rule | None:

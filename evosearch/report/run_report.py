@@ -188,7 +188,7 @@ def _held_out(view: RunView) -> str:
     facts, champion = view.facts, view.facts["champion"]
     floor, ceiling = facts.get("floor"), facts.get("ceiling")
     lines = [
-        (row.test, (row.name, row.role or row.source, Raw(f"<code>{text(row.text)}</code>")))
+        (row.test, (row.name, " · ".join(filter(None, (row.role, row.source))), Raw(f"<code>{text(row.text)}</code>")))
         for row in view.known
     ]
     shown = champion.get("simplified") or champion.get("text", "")

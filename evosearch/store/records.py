@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from evosearch.errors import RunCorruptError
-from evosearch.outcome import FloatArray
+from evosearch.outcome import OK, FloatArray
 
 _ARRAY = "__array__"
 _DTYPES = frozenset(
@@ -50,6 +50,11 @@ class CandidateRow:
     is_cached: bool
     per_draw: FloatArray | None = None
     message: str = ""
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether it has a fitness."""
+        return self.status == OK
 
 
 @dataclass(frozen=True)
