@@ -66,6 +66,7 @@ class Strategy:
         rng: np.random.Generator,
     ) -> None:
         import cma
+        from cma.utilities.utils import ElapsedWCTime
 
         # pycma refuses one dimension; a second number that nothing reads does no harm.
         self._x0 = np.asarray(x0, dtype=np.float64) if len(x0) > 1 else np.append(x0, x0)
@@ -81,6 +82,8 @@ class Strategy:
         if bounds != (None, None):
             options["bounds"] = list(bounds)
         self._es: Any = cma.CMAEvolutionStrategy(self._x0.copy(), self._sigma0, options)
+        # Its first ask makes one; a restored strategy never asks for the first time.
+        self._es.timer = ElapsedWCTime()
 
     def ask(self) -> list[FloatArray]:
         """Draw a generation of ``population`` points."""
