@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from math import isfinite
 from typing import TypeAlias
 
 from evosearch.errors import InputError
@@ -20,7 +21,7 @@ class Expression:
         nodes: primitives, terminals and constants; each primitive is followed by its operands.
 
     Raises:
-        InputError: the sequence is not one whole expression.
+        InputError: the sequence is not one whole expression, or a constant is not finite.
 
     Example:
         >>> e = Expression(("mul", "post", "sub", "pre", 0.5))
@@ -99,6 +100,8 @@ class Expression:
     def _check(self) -> None:
         missing = 1
         for position, node in enumerate(self.nodes):
+            if not isinstance(node, str) and not isfinite(node):
+                raise InputError(f"the constant at node {position} is {node}; it must be finite.")
             if missing == 0:
                 raise InputError(f"the expression ends before node {position}, {node!r}.")
             missing += self.arity(node) - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -53,9 +54,9 @@ class _Graph:
     def __init__(self, terminals: Sequence[Terminal]) -> None:
         self.terminals = tuple(terminals)
         self.index = {terminal.name: k for k, terminal in enumerate(terminals)}
-        self.values: list[tuple] = []
+        self.values: list[tuple[Any, ...]] = []
         self.levels: list[Level] = []
-        self._numbers: dict[tuple, int] = {}
+        self._numbers: dict[tuple[Any, ...], int] = {}
         for k, terminal in enumerate(terminals):
             self._number(("terminal", k), terminal.level)
 
@@ -99,7 +100,7 @@ class _Graph:
             self.levels.append(Level.NETWORK)
         return self._numbers[key]
 
-    def _number(self, value: tuple, level: Level) -> int:
+    def _number(self, value: tuple[Any, ...], level: Level) -> int:
         if value not in self._numbers:
             self._numbers[value] = len(self.values)
             self.values.append(value)
@@ -133,11 +134,19 @@ class _Emitter:
             register = self._new_register(level)
             self._value_register[number, level] = register
             self._rows[_SECTION_OF[level]].append((int(value[0]), register, a, b))
-        registers = [
-            self._operand(number, graph.levels[graph.index[target]])
-            for target, number, _ in outputs
-        ]
+        targets = {graph.index[target] for target, _, _ in outputs}
+        registers = []
+        for target, number, _ in outputs:
+            level = graph.levels[graph.index[target]]
+            register = self._operand(number, level)
+            registers.append(self._copy(register, level) if number in targets else register)
         return self._pack(outputs, registers)
+
+    def _copy(self, source: int, level: Level) -> int:
+        """Return a register with the value of another: outputs are written one by one."""
+        register = self._new_register(level)
+        self._rows[_SECTION_OF[level]].append((int(Op.MAX), register, source, source))
+        return register
 
     def _operand(self, number: int, level: Level) -> int:
         """Return a register that holds the value at ``level``, expanding it if needed."""

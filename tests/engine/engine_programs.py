@@ -124,9 +124,7 @@ def numpy_life(rule, data, draw, eta, low=-5.0, high=5.0):
     inputs, mods, start = (values[draw] for values in data)
     w, z = start.copy(), np.zeros_like(start)
     for x, m in zip(inputs, mods, strict=True):
-        values = rule.evaluate_parts(
-            w=w, pre=x[None, :], post=(w @ x)[:, None], mod=m[0], elig=z
-        )
+        values = rule.evaluate_parts(w=w, pre=x[None, :], post=(w @ x)[:, None], mod=m[0], elig=z)
         main = values["dw"] * eta + w if "dw" in values else values["w"]
         if "elig" in values:
             z = np.broadcast_to(values["elig"], z.shape).copy()
