@@ -165,7 +165,8 @@ def score_on(
     """
     from evosearch.errors import RunError
 
-    outcome = evaluator.evaluate([candidate], problem.draws(split), scales=(scale,))
+    draws = problem.draws(split)
+    outcome = evaluator.evaluate([candidate], draws, scales=(scale,), is_remembered=False)
     if outcome.status[0] != "ok":
         reason = outcome.messages[0] or outcome.status[0]
         raise RunError(f"the champion could not be scored on {split} draws: {reason}.")
@@ -185,9 +186,12 @@ def best_scale(evaluator: Evaluator, problem: Problem, rule: Any) -> float:
 def _score_known(evaluator: Evaluator, problem: Problem, name: str) -> KnownScore:
     rule, fixed = problem.known[name], problem.known_scale[name]
     factors = (fixed,) if fixed is not None else tuple(problem.eta_factors)
-    validation = evaluator.evaluate([rule], problem.draws("validation"), scales=factors)
+    draws = {split: problem.draws(split) for split in ("validation", "test")}
+    validation = evaluator.evaluate(
+        [rule], draws["validation"], scales=factors, is_remembered=False
+    )
     scale = float(validation.scale[0])
-    test = evaluator.evaluate([rule], problem.draws("test"), scales=(scale,))
+    test = evaluator.evaluate([rule], draws["test"], scales=(scale,), is_remembered=False)
     values = (validation, test)
     fitness = [float(v.fitness[0]) if v.status[0] == "ok" else None for v in values]
     return KnownScore(fitness[0], fitness[1], scale)

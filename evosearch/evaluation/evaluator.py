@@ -96,7 +96,12 @@ class Evaluator:
         self._executor.close()
 
     def evaluate(
-        self, candidates: Sequence[Any], draws: Draws, *, scales: Sequence[float] = (1.0,)
+        self,
+        candidates: Sequence[Any],
+        draws: Draws,
+        *,
+        scales: Sequence[float] = (1.0,),
+        is_remembered: bool = True,
     ) -> Evaluation:
         """Score candidates, each at its best step size.
 
@@ -104,6 +109,9 @@ class Evaluator:
             candidates: n rules, or vectors for a user's task.
             draws: D draws.
             scales: factors of the step size to score each candidate at.
+            is_remembered: whether to look up what is known and to remember what is found. Two
+                spellings of a rule differ in the last digits, so where it matters which was
+                scored, and what came before is not stored, nothing is remembered.
 
         Returns:
             The evaluation; ``cost`` is n times the number of step sizes.
@@ -112,7 +120,7 @@ class Evaluator:
             EvaluationCancelledError: it was cancelled.
         """
         factors = tuple(float(scale) for scale in scales)
-        cache = self._cache_of(draws, factors)
+        cache = self._cache_of(draws, factors) if is_remembered else OutcomeCache()
         keys = [candidate_key(candidate) for candidate in candidates]
         first: dict[str, int] = {}
         for number, key in enumerate(keys):
