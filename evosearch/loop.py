@@ -138,9 +138,13 @@ class SearchLoop:
         return rows
 
     def champion(self) -> ValidationRow | None:
-        """Return the best on validation draws, the smallest and then the first among equals."""
+        """Return the best on validation draws; each node costs what the problem says it must earn.
+
+        Among equals the smallest wins, then the first.
+        """
+        price = self.plan.problem.config.parsimony
         rows = [row for row in self.validated.values() if math.isfinite(row.fitness)]
-        return min(rows, key=lambda row: (-row.fitness, row.size)) if rows else None
+        return min(rows, key=lambda row: (price * row.size - row.fitness, row.size), default=None)
 
     def _score_each(self, entries: Sequence[Entry]) -> list[Evaluation]:
         problem = self.plan.problem
@@ -148,7 +152,9 @@ class SearchLoop:
         candidates = [self.read(entry.text) for entry in entries]
         if not candidates:
             return []
-        whole = self._evaluator.evaluate(candidates, draws, scales=problem.eta_factors)
+        whole = self._evaluator.evaluate(
+            candidates, draws, scales=problem.eta_factors, is_remembered=False
+        )
         self._extra_lifetimes += whole.lifetimes
         self._extra_updates += whole.synapse_updates
         return [_one_of(whole, number) for number in range(len(candidates))]
@@ -203,7 +209,7 @@ class SearchLoop:
     ) -> GenerationRow:
         fitness = np.array([row.fitness for row in rows if row.status == OK])
         quartiles = np.quantile(fitness, (0.25, 0.5, 0.75)) if fitness.size else np.full(3, np.nan)
-        best, champion, last = self.hall.best, self.champion(), self.last
+        best, last = self.hall.best, self.last
         n_new = int((~evaluation.is_cached).sum())
         return GenerationRow(
             generation=number,
@@ -219,11 +225,15 @@ class SearchLoop:
             q75=float(quartiles[2]),
             mean_size=float(np.mean([row.size for row in rows])),
             best_size=best.size if best else 0,
-            validation=champion.fitness if champion else math.nan,
+            validation=self._best_validation(),
             failures=last.failures + sum(row.status != OK for row in rows),
             wall_s=self._wall_before + time.monotonic() - self._started_at,
             digest=chain_digest(last.digest, rows),
         )
+
+    def _best_validation(self) -> float:
+        known = [row.fitness for row in self.validated.values() if math.isfinite(row.fitness)]
+        return max(known, default=math.nan)
 
     def _reason_to_stop(self) -> str | None:
         if self._stop.event.is_set():
@@ -305,18 +315,22 @@ class SearchLoop:
         rows = self._store.candidates()
         self.hall.update(rows)
         if not is_fresh:
-            known = [(self.read(row.text), _outcome(row)) for row in rows if not row.is_cached]
-            self._evaluator.remember(self._draws(self.last.generation), self._scales, known)
+            draws = self._draws(self.last.generation)
+            known = [
+                (self.read(row.text), _outcome(row, len(draws)))
+                for row in rows
+                if not row.is_cached
+            ]
+            self._evaluator.remember(draws, self._scales, known)
         state = self._store.last_state()
         assert state is not None and state[0] == self.last.generation
         self.search.load_state_dict(state[1])
 
 
-def _outcome(row: CandidateRow) -> Outcome:
+def _outcome(row: CandidateRow, n_draws: int) -> Outcome:
     assert row.per_draw is not None, "a candidate that was scored has its draws"
-    return Outcome(
-        row.status, row.fitness, row.per_draw, row.scale, row.exploded, row.message
-    )
+    per_draw = row.per_draw if row.per_draw.size else np.full(n_draws, np.nan)
+    return Outcome(row.status, row.fitness, per_draw, row.scale, row.exploded, row.message)
 
 
 def _one_of(evaluation: Evaluation, number: int) -> Evaluation:
