@@ -116,7 +116,8 @@ class Run:
             return Champion(**record) if record else None
         if not self._validations:
             return None
-        best = max(self._validations, key=lambda row: (row.fitness, -row.size))
+        price = float(self.settings.get("parsimony", 0.0))
+        best = min(self._validations, key=lambda r: (price * r.size - r.fitness, r.size))
         fitness = {"search": best.search_fitness, "validation": best.fitness, "test": None}
         return Champion(best.text, best.text, "", best.size, fitness, best.scale)
 
@@ -321,11 +322,9 @@ def resume(
         is_extended = budget is not None and budget > int(facts["budget"])
         is_over = "result" in facts and facts.get("stopped_by") in (BUDGET, DONE)
         if not is_over or is_extended:
-            store.set_facts(result=None, stopped_by=None)
-            if is_extended:
-                store.set_facts(budget=budget)
-            plan = plan_of_facts(problem, store.facts())
+            plan = plan_of_facts(problem, facts | ({"budget": budget} if is_extended else {}))
             with _evaluator(plan, workers, backend, chunk_size) as evaluator:
+                store.set_facts(result=None, stopped_by=None, budget=plan.budget)
                 _go_on(plan, store, evaluator, Limits(time_s), callbacks, on_progress)
     return Run(path)
 
