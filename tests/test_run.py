@@ -6,9 +6,11 @@ import signal
 
 import numpy as np
 import pytest
+
 from evosearch import api
 from evosearch.errors import EvosearchError, InputError
 from evosearch.problem import load_problem
+from evosearch.rules.parser import parse
 from evosearch.run import Run, execute, resume
 
 # Problem, search, population: a few generations of each, some of them cut by the budget.
@@ -161,15 +163,42 @@ def test_seeds_differ_and_repeat(tmp_path):
     assert first.digest != other.digest
 
 
-def test_what_ran_before_in_the_process_never_shows_in_a_result(tmp_path, monkeypatch):
-    """Known rules' scores are remembered in a process; a champion must not see how they came."""
-    from evosearch import scoring
+SPELLINGS = ("pre*post - post*post*w", "post*(pre - post*w)", "post*pre - w*post*post")
 
-    first = execute_case("enumerate", tmp_path / "a")
-    for state in ({}, dict(scoring._KNOWN_SCORES)):
-        monkeypatch.setattr(scoring, "_KNOWN_SCORES", state)
-        again = execute_case("enumerate", tmp_path / str(len(state)))
-        assert outcome(again) == outcome(first)
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Let the random search propose given rules, one a generation."""
+    from evosearch.search.random import RandomSearch
+
+    def ask_for(texts):
+        left = [parse(text).parts["dw"] for text in texts]
+        monkeypatch.setattr(RandomSearch, "ask", lambda self: [left.pop(0)] if left else [])
+
+    return ask_for
+
+
+def test_known_rules_scored_earlier_in_the_process_never_show_in_a_result(
+    asked, tmp_path, monkeypatch
+):
+    """A champion that is a known rule in another spelling is scored in its own spelling."""
+    outcomes = []
+    monkeypatch.setattr("evosearch.scoring._KNOWN_SCORES", {})
+    for number in range(2):
+        asked(SPELLINGS[:1])
+        outcomes.append(outcome(execute_case("random", tmp_path / str(number))))
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0]["facts"]["champion"]["text"] != "post*(pre - post*w)"
+
+
+def test_another_spelling_that_comes_after_a_resume_is_scored_the_same(asked, tmp_path):
+    """It may enter the front as the shorter one, though its fitness is known already."""
+    asked(SPELLINGS)
+    whole = outcome(execute_case("random", tmp_path / "whole"))
+    asked(SPELLINGS)
+    run, stops = in_pieces("random", tmp_path / "pieces")
+    assert stops == 3
+    assert outcome(run) == whole
 
 
 def test_global_random_states_are_left_as_they_were(tmp_path):
@@ -209,7 +238,7 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path):
 @pytest.mark.parametrize("case", ["gp", "cmaes", "enumerate"])
 def test_a_greater_budget_extends_a_finished_run(case, tmp_path):
     population = 30 if case == "enumerate" else CASES[case][2]
-    scales = 5 if case == "enumerate" else 1
+    scales = len(small_problem(case).eta_factors) if case == "enumerate" else 1
     changes = {f"searches.{CASES[case][1]}.population": population}
     short, long = 2 * population * scales, 4 * population * scales
     whole = execute_case(case, tmp_path / "whole", budget=long, changes=changes)
@@ -258,7 +287,6 @@ def test_a_bad_argument_of_resume_changes_nothing(options, tmp_path):
         {"workers": 0},
         {"backend": "gpu"},
         {"device": "cuda:99"},
-        {"chunk_size": 0},
         {"init": ["post*"], "search": "gp"},
         {"init": ["post*pre"], "search": "random"},
         {"init": ["unknown_terminal*pre"], "search": "gp"},
