@@ -47,10 +47,11 @@ class GpSettings(SearchSettings):
     p_hoist: float = Field(0.05, ge=0, description="relative frequency of lifted subtrees")
     p_constant: float = Field(0.15, ge=0, description="relative frequency of other constants")
     init_max_size: int = Field(
-        9, ge=1, description="nodes of the largest random rules; sizes are evenly spread"
+        15, ge=1, description="nodes of the largest random rules; sizes are evenly spread"
     )
-    immigrants: float = Field(
-        0.3, ge=0, le=1, description="share of each generation that is random, small rules mostly"
+    immigrants: float = Field(0.3, ge=0, le=1, description="share of new rules in each generation")
+    small_first: float = Field(
+        0.7, ge=0, le=1, description="share of new rules that go through small ones, size by size"
     )
     tune_constants: float = Field(
         0.2, ge=0, le=1, description="share of each generation that tunes constants of good rules"
@@ -103,6 +104,7 @@ class Programming(Search):
         self._trials: list[Trial] = []
         self._start = [_read_start(space, text) for text in self.settings.start]
         self._n_asked = 0
+        self._small_size = 1
 
     @abstractmethod
     def _select(self, n: int) -> list[Member]:
@@ -141,6 +143,7 @@ class Programming(Search):
             "memory": self._memory.to_array(),
             "steps": self._tuner.to_list(),
             "n_asked": self._n_asked,
+            "small_size": self._small_size,
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -154,6 +157,7 @@ class Programming(Search):
         self._memory.load(state["memory"])
         self._tuner.load(state["steps"])
         self._n_asked = int(state["n_asked"])
+        self._small_size = int(state["small_size"])
         self._trials = []
 
     def _first_generation(self) -> list[Expression]:
@@ -161,7 +165,7 @@ class Programming(Search):
         for rule in batch:
             self._is_new(rule)
         missing = self.settings.population - len(batch)
-        return batch + self._new(missing, self._ramped)
+        return batch + self._immigrants(missing)
 
     def _next_generation(self) -> list[Expression]:
         s = self.settings
@@ -171,7 +175,7 @@ class Programming(Search):
         batch += self._tuned(ranked, n_tuning, offset=len(batch))
         n_children = s.population - len(batch) - round(s.immigrants * s.population)
         batch += self._children(max(0, n_children))
-        return batch + self._new(s.population - len(batch), self._ramped)
+        return batch + self._immigrants(max(0, s.population - len(batch)))
 
     def _children(self, n: int) -> list[Expression]:
         parents = iter(self._select(2 * n) if n else [])
@@ -196,10 +200,20 @@ class Programming(Search):
                 batch.append(rule)
         return batch
 
+    def _immigrants(self, n: int) -> list[Expression]:
+        """Return ``n`` new rules: small ones without constants of a range, and random ones."""
+        n_small = round(self.settings.small_first * n)
+        made: list[Expression] = []
+        while len(made) < n_small and self._small_size <= self.space.max_size:
+            found = self._new(1, lambda: self._variation.plain(self._small_size))
+            if not found:
+                self._small_size += 1
+            made += found
+        return made + self._new(n - len(made), self._ramped)
+
     def _ramped(self) -> Expression:
-        """Return a random rule, each second one without constants of a range."""
-        is_plain = bool(self._rng.random() < 0.5)
-        return self._variation.new(self.settings.init_max_size, is_plain=is_plain)
+        """Return a random rule; its size is uniform over those possible."""
+        return self._variation.new(self.settings.init_max_size)
 
     def _new(self, n: int, make: Callable[[], Expression]) -> list[Expression]:
         """Make up to ``n`` rules that are new; fewer where a few tries find none."""

@@ -142,18 +142,24 @@ class Variation:
         del pset, type_
         return list(tree_of(self.new(_LARGEST_NEW).nodes))
 
-    def new(self, largest: int, *, is_plain: bool = False) -> Expression:
-        """Return a random rule of at most ``largest`` nodes; its size is uniform over those.
-
-        A plain rule has only constants that the space fixes, or 1 where it fixes none.
-        """
+    def new(self, largest: int) -> Expression:
+        """Return a random rule of at most ``largest`` nodes; its size is uniform over those."""
         sizes = self._space.possible_sizes(min(largest, self._space.max_size))
-        rule = self._space.sample_of_size(sizes[self._rng.integers(len(sizes))], self._rng)
-        if is_plain and self._space.ephemeral is not None:
-            fixed = self._space.constants or (1.0,)
-            drawn = self._rng.integers(len(fixed), size=len(rule.constants))
-            rule = rule.with_constants([fixed[k] for k in drawn])
-        return self._tidy(rule)
+        size = sizes[self._rng.integers(len(sizes))]
+        return self._tidy(self._space.sample_of_size(size, self._rng))
+
+    def plain(self, size: int) -> Expression:
+        """Return a random rule of about ``size`` nodes whose constants are those that are fixed.
+
+        Where the space fixes none they are 1.
+        """
+        sizes = self._space.possible_sizes(size)
+        rule = self._space.sample_of_size(sizes[-1], self._rng)
+        if self._space.ephemeral is None:
+            return rule
+        fixed = self._space.constants or (1.0,)
+        drawn = self._rng.integers(len(fixed), size=len(rule.constants))
+        return self._tidy(rule.with_constants([fixed[k] for k in drawn]))
 
     def _other_node(self, node: Node) -> Node:
         space, arity = self._space, Expression.arity(node)

@@ -114,11 +114,14 @@ class RuleSpace(SequentialSpace):
         return Expression(nodes)
 
     def mutate(self, genotype: Expression, rng: np.random.Generator) -> Expression:
-        """Change one node, one constant, or replace or lift one subtree."""
+        """Change one node, one constant, or replace or lift one subtree.
+
+        Without a range of constants only the fixed ones occur.
+        """
         kind = rng.integers(4)
         if kind == 0:
             return self._with_other_node(genotype, rng)
-        if kind == 1 and genotype.constants:
+        if kind == 1 and genotype.constants and self.ephemeral is not None:
             return self._with_other_constant(genotype, rng)
         start = int(rng.integers(genotype.size))
         end = genotype.subtree_end(start)
@@ -227,8 +230,8 @@ class RuleSpace(SequentialSpace):
     def _same_arity(self, node: Node, leaves: Sequence[Node]) -> Sequence[Node]:
         arity = Expression.arity(node)
         if arity == 0:
-            is_constant = not isinstance(node, str)
-            near = (float(node) * 1.1, float(node) / 1.1) if is_constant else ()
+            is_tunable = self.ephemeral is not None and not isinstance(node, str)
+            near = (float(node) * 1.1, float(node) / 1.1) if is_tunable else ()
             return (*leaves, *near)
         return self.unary if arity == 1 else self.binary
 
