@@ -143,6 +143,9 @@ class Config(Section):
     floor: str | None = None
     ceiling: str | None = None
     aggregate: Literal["mean", "min", "median"] = "mean"
+    parsimony: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="validation fitness that a node must earn"
+    )
     task: dict[str, Any]
     rule: RuleConfig
     splits: dict[Name, SplitConfig]

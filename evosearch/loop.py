@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from evosearch.errors import RunCorruptError
 from evosearch.evaluation import EvaluationCancelledError, Evaluator, Outcome
 from evosearch.halloffame import Entry, HallOfFame
 from evosearch.outcome import OK, Evaluation
@@ -18,6 +19,7 @@ from evosearch.plan import Plan
 from evosearch.problem import Draws
 from evosearch.signals import StopRequest
 from evosearch.store import CandidateRow, GenerationRow, RunStore, ValidationRow
+from evosearch.store.folder import damaged
 from evosearch.store.records import chain_digest
 
 logger = logging.getLogger(__name__)
@@ -96,7 +98,12 @@ class SearchLoop:
         self.hall = HallOfFame()
         self.validated: dict[str, ValidationRow] = {}
         self.last = _before_the_first()
-        self._restore()
+        try:
+            self._restore()
+        except Exception as error:
+            if isinstance(error, RunCorruptError):
+                raise
+            raise damaged(store.path, error) from error
         self._at_start = self.last
 
     def run(self) -> str:

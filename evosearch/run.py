@@ -70,11 +70,7 @@ class Run:
             self._validations = store.validations()
             self._problem_text = store.problem_text()
             self.environment: dict[str, Any] = store.environment()
-        for name in ("problem", "search", "seed", "budget"):
-            if name not in self._facts:
-                raise RunCorruptError(
-                    f"{path} does not say its {name}; restore it from a copy, or run again."
-                )
+        _check_facts(path, self._facts)
 
     @property
     def is_finished(self) -> bool:
@@ -312,6 +308,7 @@ def resume(
     with RunStore(path, is_writer=True) as store:
         store.check()
         facts = store.facts()
+        _check_facts(path, facts)
         problem = _problem_of(path, store.problem_text(), facts)
         _check_same(path, facts, problem, device, accept_code=accept_code)
         if budget is not None and budget < int(facts["budget"]):
@@ -409,6 +406,19 @@ def _caller(callbacks: Sequence[Callback], path: Path) -> Callable[[int], None]:
                 logger.warning("callback %s failed: %s: %s", name, type(error).__name__, error)
 
     return call
+
+
+_FACTS = {"problem": str, "search": str, "seed": int, "budget": int, "device": str, "init": list}
+_FACTS |= {"source_hash": str, "task_folder": str, "numerics": object}
+
+
+def _check_facts(path: Path, facts: Mapping[str, Any]) -> None:
+    """Check that the store says what the run is."""
+    for name, kind in _FACTS.items():
+        if facts.get(name) is None or not isinstance(facts[name], kind):
+            raise RunCorruptError(
+                f"{path} does not say its {name}; restore it from a copy, or run again."
+            )
 
 
 def _problem_of(path: Path, text: str, facts: Mapping[str, Any]) -> Problem:
