@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import tempfile
 import urllib.parse
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, fields
@@ -67,16 +68,17 @@ def _readable(method: Callable[P, R]) -> Callable[P, R]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return method(*args, **kwargs)
-        except (sqlite3.Error, ValueError, KeyError, TypeError, OSError) as error:
+        except (sqlite3.Error, zlib.error, ValueError, KeyError, TypeError, OSError) as error:
             if isinstance(error, InputError):
                 raise
             store = args[0]
-            raise _damaged(getattr(store, "path", Path()), error) from error
+            raise damaged(getattr(store, "path", Path()), error) from error
 
     return guarded
 
 
-def _damaged(path: Path, error: Exception) -> RunCorruptError:
+def damaged(path: Path, error: Exception) -> RunCorruptError:
+    """Return the error that says that a run's file is damaged, why, and what to do."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return RunCorruptError(
         f"{path / FILE_NAME} is damaged or cut short ({reason}); restore it from a copy, or move "
@@ -106,7 +108,7 @@ class RunStore:
             self._release()
             if isinstance(error, InputError):
                 raise
-            raise _damaged(path, error) from error
+            raise damaged(path, error) from error
 
     @classmethod
     def create(
@@ -119,11 +121,12 @@ class RunStore:
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            draft = Path(tempfile.mkdtemp(prefix=".new-", dir=path.parent))
+            outer = Path(tempfile.mkdtemp(prefix=".new-", dir=path.parent))
         except OSError as error:
             raise InputError(f"{path.parent} cannot be written: {error.strerror}.") from None
         try:
-            draft.chmod(0o755)
+            draft = outer / path.name  # one level deeper than runs, so that none is taken for one
+            draft.mkdir()
             (draft / PROBLEM_FILE).write_text(problem, encoding="utf-8")
             text = json.dumps(dict(environment), indent=1)
             (draft / ENVIRONMENT_FILE).write_text(text + "\n", encoding="utf-8")
@@ -135,12 +138,13 @@ class RunStore:
             db.close()
             os.rename(draft, path)
         except OSError:
-            shutil.rmtree(draft, ignore_errors=True)
             if path.exists():
                 raise InputError(
                     f"this run exists already: {path}. Continue it with: evosearch resume {path}"
                 ) from None
             raise
+        finally:
+            shutil.rmtree(outer, ignore_errors=True)
         return cls(path, is_writer=True)
 
     def __enter__(self) -> RunStore:
@@ -349,7 +353,7 @@ class RunStore:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[RunStore]:
+def reading(path: Path) -> Generator[RunStore]:
     """Open a run to read and close it again."""
     store = RunStore(path)
     try:
@@ -366,7 +370,9 @@ def _connect(file: Path, *, is_writer: bool) -> sqlite3.Connection:
         return db
     location = urllib.parse.quote(str(file.resolve()))
     mode = "rw" if os.access(file, os.W_OK) and os.access(file.parent, os.W_OK) else "ro"
-    suffix = "" if mode == "rw" else "&immutable=1"
+    log = file.with_name(f"{file.name}-wal")
+    is_whole = not log.is_file() or log.stat().st_size == 0
+    suffix = "&immutable=1" if mode == "ro" and is_whole else ""
     return sqlite3.connect(f"file:{location}?mode={mode}{suffix}", uri=True, timeout=10.0)
 
 
