@@ -220,7 +220,7 @@ def test_the_state_of_global_random_numbers_never_shows_in_a_result(whole, tmp_p
 
 def test_an_identical_second_run_is_refused_with_resume(tmp_path):
     run = execute_case("random", tmp_path)
-    with pytest.raises(InputError, match="exists already.*evosearch resume") as caught:
+    with pytest.raises(InputError, match=r"exists already.*evosearch resume") as caught:
         execute_case("random", tmp_path)
     assert str(run.path) in str(caught.value)
     assert execute_case("random", tmp_path, seed=4).path != run.path

@@ -361,10 +361,12 @@ def commands(path):
     ]
 
 
-def each_command_is_one_sentence(path, capfd):
+def each_command_is_one_sentence(path, capfd, *, with_report=True):
     """Run every command that reads a run; return their exit statuses."""
     statuses = []
     for command in commands(path):
+        if command[0] == "report" and not with_report:
+            continue  # it draws for a second
         status = cli.main(command)
         out, err = capfd.readouterr()
         assert status in (0, 2), (command, status, err)
@@ -414,6 +416,7 @@ def copy(stopped, tmp_path):
 @pytest.fixture
 def quick_resume(monkeypatch):
     """Let a resume that gets as far as the search end at once: reading is what is tested."""
+    monkeypatch.setattr("evosearch.rules.simplify.simplify_many", lambda rules, **options: rules)
     monkeypatch.setattr("evosearch.loop.SearchLoop.run", lambda self: "interrupt")
     monkeypatch.setitem(cli.__dict__, "_finish", lambda *args, **kwargs: 0)
 
@@ -421,23 +424,26 @@ def quick_resume(monkeypatch):
 def cut_points(size, seed, is_full):
     rng = np.random.default_rng(seed)
     fixed = [0, 1, 15, 16, 99, 100, 1024, 4095, 4096, 4097, size // 2, size - 4096, size - 1]
-    return sorted({*fixed, *rng.integers(size, size=200 if is_full else 6).tolist()})
+    return sorted({*fixed, *rng.integers(size, size=200 if is_full else 4).tolist()})
 
 
 def test_a_database_cut_anywhere_is_named_with_what_to_do(
     copy, stopped, session_seed, is_full, quick_resume, capfd
 ):
     data = stopped["run.sqlite"]
-    n_refused = 0
+    with reading(copy) as store:
+        whole = store.generations(), store.last_state(), [row.text for row in store.candidates()]
     points = cut_points(len(data), session_seed, is_full)
     for size in points:
         (copy / "run.sqlite").write_bytes(data[:size])
         statuses = each_command_is_one_sentence(copy, capfd)
-        n_refused += 2 in statuses
-        assert statuses[2] == 2 or size == len(data), f"resumed from {size} of {len(data)} bytes"
+        if 2 not in statuses:  # no byte was lost that is in use
+            with reading(copy) as store:
+                texts = [row.text for row in store.candidates()]
+                assert repr((store.generations(), store.last_state(), texts)) == repr(whole), size
+            assert size > len(data) - 4096
         for name in ("run.sqlite-wal", "run.sqlite-shm", "report.html"):
             (copy / name).unlink(missing_ok=True)
-    assert n_refused == len(points)
 
 
 def test_garbage_in_a_database_never_ends_in_a_traceback(
@@ -445,14 +451,14 @@ def test_garbage_in_a_database_never_ends_in_a_traceback(
 ):
     rng = np.random.default_rng(session_seed)
     data = stopped["run.sqlite"]
-    for _ in range(300 if is_full else 25):
+    for number in range(300 if is_full else 16):
         broken = bytearray(data)
         start = int(rng.integers(len(data)))
         length = int(rng.choice([1, 8, 200, 5000]))
         noise = rng.bytes(length) if rng.random() < 0.7 else bytes(length)
         broken[start : start + length] = noise[: len(data) - start]
         (copy / "run.sqlite").write_bytes(broken)
-        each_command_is_one_sentence(copy, capfd)
+        each_command_is_one_sentence(copy, capfd, with_report=number % 8 == 0)
         for name in ("run.sqlite-wal", "run.sqlite-shm", "report.html"):
             (copy / name).unlink(missing_ok=True)
 
