@@ -77,8 +77,16 @@ def oja_digits() -> dict[str, Any]:
     for name in ("gp", "cmaes"):
         for source in runs("oja_pc1", name):
             score = es.evaluate(problem, source["text"])
-            rows.append({"search": name, "seed": source["seed"], "text": source["text"],
-                         "mean": score.mean, "sd": score.sd, "scale": score.metrics["scale"]})
+            rows.append(
+                {
+                    "search": name,
+                    "seed": source["seed"],
+                    "text": source["text"],
+                    "mean": score.mean,
+                    "sd": score.sd,
+                    "scale": score.metrics["scale"],
+                }
+            )
     oja = {}
     for factor in problem.eta_factors:
         score = es.evaluate(problem, "oja", scale=factor)
@@ -248,8 +256,14 @@ def largest_terms(rule: Rule) -> list[str]:
 
 
 def is_delta(rule: Rule) -> bool:
-    """Whether a rule is c pre (target - post), c > 0, both coefficients within 5 %."""
-    terms = terms_of(rule)
+    """Whether a rule is c pre (target - post), c > 0, both coefficients within 5 %.
+
+    Inputs are 0 or 1 in this problem, so a power of ``pre`` is ``pre``.
+    """
+    terms: dict[str, float] = {}
+    for key, value in terms_of(rule).items():
+        short = key.replace("pre^2", "pre").replace("pre^3", "pre")
+        terms[short] = terms.get(short, 0.0) + value
     if set(terms) != {"pre*target", "post*pre"}:
         return False
     c, d = terms["pre*target"], -terms["post*pre"]
