@@ -1,5 +1,6 @@
 """The evaluator: one outcome a candidate, the same for any workers, backend and chunks."""
 
+import itertools
 import threading
 import time
 
