@@ -24,6 +24,7 @@ from evosearch.search.base import (
     usable_fitness,
 )
 from evosearch.search.gp_constants import ConstantTuner, Trial, structure_of
+from evosearch.search.gp_small import SmallRules
 from evosearch.search.gp_trees import lent_random
 from evosearch.search.gp_variation import Variation
 from evosearch.search.memory import Memory
@@ -45,13 +46,15 @@ class GpSettings(SearchSettings):
     p_subtree: float = Field(0.2, ge=0, description="relative frequency of a new random subtree")
     p_point: float = Field(0.2, ge=0, description="relative frequency of other nodes")
     p_hoist: float = Field(0.05, ge=0, description="relative frequency of lifted subtrees")
-    p_constant: float = Field(0.15, ge=0, description="relative frequency of other constants")
+    p_constant: float = Field(0.25, ge=0, description="relative frequency of other constants")
     init_max_size: int = Field(
         15, ge=1, description="nodes of the largest random rules; sizes are evenly spread"
     )
-    immigrants: float = Field(0.3, ge=0, le=1, description="share of new rules in each generation")
+    immigrants: float = Field(
+        0.3, ge=0, le=1, description="share of rules from outside in each generation"
+    )
     small_first: float = Field(
-        0.7, ge=0, le=1, description="share of new rules that go through small ones, size by size"
+        0.7, ge=0, le=1, description="share of these that goes through small rules, size by size"
     )
     tune_constants: float = Field(
         0.2, ge=0, le=1, description="share of each generation that tunes constants of good rules"
@@ -104,7 +107,7 @@ class Programming(Search):
         self._trials: list[Trial] = []
         self._start = [_read_start(space, text) for text in self.settings.start]
         self._n_asked = 0
-        self._small_size = 1
+        self._small = SmallRules(space, seed)
 
     @abstractmethod
     def _select(self, n: int) -> list[Member]:
@@ -143,7 +146,7 @@ class Programming(Search):
             "memory": self._memory.to_array(),
             "steps": self._tuner.to_list(),
             "n_asked": self._n_asked,
-            "small_size": self._small_size,
+            "n_small": self._small.position,
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -157,7 +160,7 @@ class Programming(Search):
         self._memory.load(state["memory"])
         self._tuner.load(state["steps"])
         self._n_asked = int(state["n_asked"])
-        self._small_size = int(state["small_size"])
+        self._small.position = int(state["n_small"])
         self._trials = []
 
     def _first_generation(self) -> list[Expression]:
@@ -204,11 +207,9 @@ class Programming(Search):
         """Return ``n`` new rules: small ones without constants of a range, and random ones."""
         n_small = round(self.settings.small_first * n)
         made: list[Expression] = []
-        while len(made) < n_small and self._small_size <= self.space.max_size:
-            found = self._new(1, lambda: self._variation.plain(self._small_size))
-            if not found:
-                self._small_size += 1
-            made += found
+        while len(made) < n_small and (rule := self._small.next()) is not None:
+            if self._is_new(rule):
+                made.append(rule)
         return made + self._new(n - len(made), self._ramped)
 
     def _ramped(self) -> Expression:

@@ -15,6 +15,8 @@ from evosearch.spaces.rule import RuleSpace
 # Koza's choice: crossover points are mostly functions, since half of all nodes are leaves.
 _P_FUNCTION = 0.9
 _LARGEST_NEW = 9
+# A factor near one changes what a rule does a little, which is how good rules become better.
+_P_NEAR_ONE = 0.75
 
 
 class Variation:
@@ -116,11 +118,14 @@ class Variation:
         return float(value + step * (abs(value) + 0.1))
 
     def _multiplied(self, parent: Expression) -> Expression:
-        constant = self._space.draw_constant(self._rng)
-        is_possible = "mul" in self._space.functions and parent.size + 2 <= self._space.max_size
-        if constant is None or not is_possible:
+        """Multiply a subtree by a new constant; where constants have a range, by one near 1."""
+        space, rng = self._space, self._rng
+        constant = space.draw_constant(rng)
+        if constant is None or "mul" not in space.functions or parent.size + 2 > space.max_size:
             return self.point(parent)
-        start = int(self._rng.integers(parent.size))
+        if space.ephemeral is not None and rng.random() < _P_NEAR_ONE:
+            constant = 1.0 + 0.5 * float(rng.standard_normal())
+        start = int(rng.integers(parent.size))
         end = parent.subtree_end(start)
         return parent.replace(start, end, ("mul", constant, *parent.nodes[start:end]))
 
@@ -147,19 +152,6 @@ class Variation:
         sizes = self._space.possible_sizes(min(largest, self._space.max_size))
         size = sizes[self._rng.integers(len(sizes))]
         return self._tidy(self._space.sample_of_size(size, self._rng))
-
-    def plain(self, size: int) -> Expression:
-        """Return a random rule of about ``size`` nodes whose constants are those that are fixed.
-
-        Where the space fixes none they are 1.
-        """
-        sizes = self._space.possible_sizes(size)
-        rule = self._space.sample_of_size(sizes[-1], self._rng)
-        if self._space.ephemeral is None:
-            return rule
-        fixed = self._space.constants or (1.0,)
-        drawn = self._rng.integers(len(fixed), size=len(rule.constants))
-        return self._tidy(rule.with_constants([fixed[k] for k in drawn]))
 
     def _other_node(self, node: Node) -> Node:
         space, arity = self._space, Expression.arity(node)
