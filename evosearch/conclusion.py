@@ -1,4 +1,4 @@
-"""How a run ends: the champion by validation, its test score, baselines, and whether it succeeded."""
+"""How a run ends: the champion by validation, its test score, baselines, and its success."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def _success(
         reference = known[criterion.reference]
         validation_bar = (reference.validation or 0.0) + criterion.margin
         test_bar = (reference.test or 0.0) + criterion.margin
-    assert validation_bar is not None and test_bar is not None
+    assert validation_bar is not None
+    assert test_bar is not None
     is_met = test >= test_bar if criterion.split == "test" else winner.fitness >= validation_bar
     met = [row.evaluations for row in loop.validated.values() if row.fitness >= validation_bar]
     first = min(met, default=loop.last.evaluations) if is_met else None
@@ -86,7 +87,7 @@ def _spellings(candidate: Any) -> dict[str, str]:
     """Return a rule simplified and typeset; nothing for a vector."""
     if not isinstance(candidate, Rule):
         return {"simplified": "", "latex": ""}
-    from evosearch.rules.formats import latex
+    from evosearch.rules.latex import latex
     from evosearch.rules.simplify import simplify
 
     shorter = simplify(candidate)
