@@ -130,7 +130,12 @@ def run(
 def _start(problem: Problem, item: str, out: str | Path | None) -> str:
     """Return the text of a rule to start from, given as text, by name or by a run."""
     folder = find_run(item, out=out)
-    return str(load_run(folder).champion.text) if folder is not None else _rule(problem, item).text
+    if folder is None:
+        return _rule(problem, item).text
+    champion = load_run(folder).champion
+    if champion is None:
+        raise InputError(f"the run {folder} has no champion yet; resume it first.")
+    return champion.text
 
 
 def resume(
@@ -430,11 +435,11 @@ def list_runs(problem: str | None = None, *, out: str | Path | None = None) -> T
     rows = []
     for folder in folders:
         try:
-            facts = load_run(folder).to_json()
+            run = load_run(folder)
+            facts, champion = run.to_json(), run.champion
         except InputError as error:
             rows.append((str(folder), folder.parent.name, "", None, None, None, None, str(error)))
             continue
-        champion = facts["champion"]
         rows.append(
             (
                 str(folder),
@@ -442,7 +447,7 @@ def list_runs(problem: str | None = None, *, out: str | Path | None = None) -> T
                 facts["search"],
                 facts["seed"],
                 facts["evaluations"],
-                champion["fitness"].get("test") if champion else None,
+                champion.fitness.get("test") if champion else None,
                 facts["success"],
                 facts["stopped_by"] or "unfinished",
             )

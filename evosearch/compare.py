@@ -186,7 +186,7 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         tests = self.tests_table()
-        return self.table()._repr_html_() + html_table(tests.columns, tests.rows)
+        return self.table().to_html() + html_table(tests.columns, tests.rows)
 
 
 def row_of(search: str, cells: Sequence[Cell]) -> Row:
@@ -351,10 +351,7 @@ def load_comparison(path: str | Path) -> Comparison:
                 f"{file} has format {record['format']}, this version reads {FORMAT}; "
                 "repeat the compare command, finished runs are not done again."
             )
-        cells = tuple(
-            Cell(**{**row, "score": math.nan if row["score"] is None else row["score"]})
-            for row in record["cells"]
-        )
+        cells = tuple(_read_cell(row) for row in record["cells"])
         return Comparison(
             record["problem"],
             record["budget"],
@@ -371,3 +368,9 @@ def load_comparison(path: str | Path) -> Comparison:
         raise RunCorruptError(
             f"{file} is damaged; repeat the compare command, finished runs are not done again."
         ) from error
+
+
+def _read_cell(record: Mapping[str, Any]) -> Cell:
+    score = math.nan if record["score"] is None else record["score"]
+    values: dict[str, Any] = {**record, "score": score}
+    return Cell(**values)

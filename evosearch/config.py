@@ -219,8 +219,9 @@ def build_config(
     """
     merged = copy.deepcopy(dict(values))
     if preset and preset != "default":
-        presets = merged.get("presets")
-        known = sorted(presets) if isinstance(presets, dict) else []
+        found = merged.get("presets")
+        presets: dict[str, Any] = found if isinstance(found, dict) else {}
+        known = sorted(presets)
         if preset not in known:
             hint = _hint(preset, known)
             names = ", ".join(["default", *known])
@@ -330,8 +331,8 @@ def _assign(values: dict[str, Any], key: str, value: Any, where: str) -> None:
     if not all(parts):
         raise InputError(f"{where}: {key!r} is no key; write for example rule.eta.")
     splits = values.get("splits")
-    is_of_split = parts[0] == "splits" and len(parts) > 2 and isinstance(splits, dict)
-    if is_of_split and parts[1] not in splits:
+    is_of_split = parts[0] == "splits" and len(parts) > 2
+    if is_of_split and isinstance(splits, dict) and parts[1] not in splits:
         raise _unknown(f"{where}: splits.{parts[1]}", parts[1], splits)
     table = values
     for depth, part in enumerate(parts[:-1]):

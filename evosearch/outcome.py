@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray: TypeAlias = NDArray[np.float64]
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 OK = "ok"
 STATUSES = (OK, "failed", "timeout", "crashed", "oom", "invalid")
@@ -23,8 +23,8 @@ class Evaluation:
         fitness: (n,) finite where the status is ok, ``-inf`` elsewhere.
         status: n words of ``STATUSES``.
         size: (n,) nodes of the decoded rule, or parameters of a vector.
-        per_draw: (n, D) fitness of each draw, NaN where it did not run; (n, 0) in a run whose search
-            does not need it.
+        per_draw: (n, D) fitness of each draw, NaN where it did not run; (n, 0) in a run whose
+            search does not need it.
         scale: (n,) the factor of the step size at which the candidate scored best.
         exploded: (n,) share of lifetimes that ended in a non-finite value.
         is_cached: (n,) whether the value was known without living a lifetime.

@@ -10,11 +10,12 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from evosearch.errors import unknown_name
 
 T = TypeVar("T")
+C = TypeVar("C", bound=type[Any])
 
 
 class Registry(Generic[T]):
@@ -28,13 +29,13 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, package: str) -> None:
         self.kind = kind
         self._package = package
-        self._entries: dict[str, T] = {}
+        self._entries: dict[str, Any] = {}
         self._is_loaded = False
 
-    def register(self, name: str) -> Callable[[T], T]:
+    def register(self, name: str) -> Callable[[C], C]:
         """Return a class decorator that registers its class under ``name``."""
 
-        def add(entry: T) -> T:
+        def add(entry: C) -> C:
             assert self._entries.get(name, entry) is entry, f"{self.kind} {name} registered twice"
             self._entries[name] = entry
             return entry

@@ -242,8 +242,8 @@ class Run:
         return (
             f"<p><b>{html.escape(str(self.path.name))}</b>: <code>{rule}</code>, "
             f"test {html.escape(test)}</p>"
-            + score_table(self)._repr_html_()
-            + pareto_table(self)._repr_html_()
+            + score_table(self).to_html()
+            + pareto_table(self).to_html()
         )
 
 

@@ -6,7 +6,7 @@ import html
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 from evosearch.outcome import Json
 
@@ -56,8 +56,11 @@ class Table:
         ]
         return "\n".join(lines)
 
-    def _repr_html_(self) -> str:
+    def to_html(self) -> str:
+        """Return the title as a paragraph, and the table."""
         return f"<p>{html.escape(self.title)}</p>{html_table(self.columns, self.rows)}"
+
+    _repr_html_ = to_html
 
 
 def cell(value: Any) -> str:
@@ -75,6 +78,10 @@ def cell(value: Any) -> str:
     return str(value)
 
 
+@overload
+def plain(value: dict[Any, Any]) -> dict[str, Json]: ...
+@overload
+def plain(value: Any) -> Json: ...
 def plain(value: Any) -> Json:
     """Return a value as strict JSON: NumPy scalars as Python's, non-finite numbers as None."""
     if hasattr(value, "tolist"):

@@ -6,7 +6,7 @@ and loops that nest. It emits phases and never loops over time, draws or candida
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -227,7 +227,7 @@ class LifetimeBuilder:
         self._births.append(self._row(ph.LOAD, buffer.start, table.n, table.number, -1))
 
     @contextmanager
-    def repeat(self, times: int) -> Iterator[Row]:
+    def repeat(self, times: int) -> Generator[Row]:
         """Repeat the phases inside; yields the loop counter, usable in row numbers."""
         if times < 1:
             raise InputError(f"a loop repeats at least once, found {times}.")
@@ -272,7 +272,7 @@ class LifetimeBuilder:
         )  # fmt: skip
 
     def map(self, target: Buffer, text: str, **operands: Buffer) -> None:
-        """target = expression, elementwise; operands have the target's size or are scalars."""
+        """Set target = expression, elementwise; operands have the target's size or are scalars."""
         for name, buffer in operands.items():
             if buffer.size not in (1, target.size):
                 raise InputError(

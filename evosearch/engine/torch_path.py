@@ -167,10 +167,8 @@ class _Batch:
         rows: Any = row
         if chooser >= 0:
             rows = torch.as_tensor(self.life.indices[chooser][..., row], device=self.device).long()
-        if self.life.is_shared_table[number]:
-            values = table[rows]
-        else:
-            values = table[self.draws, rows]
+        is_shared = self.life.is_shared_table[number]
+        values = table[rows] if is_shared else table[self.draws, rows]
         self._write(int(phase[ph.A]), values.expand(*self.size, -1))
 
     def _apply(self, site: RuleSite) -> None:
@@ -225,9 +223,7 @@ class _Batch:
         self.buffers[matrix] = torch.where(dead, torch.zeros_like(weights), weights)
 
     def _map(self, site: MapSite) -> None:
-        operands: list[Any] = []
-        for buffer in site.operands:
-            operands.append(self._flat(buffer.start, buffer.size)[:, :, :, None])
+        operands: list[Any] = [self._flat(b.start, b.size)[:, :, :, None] for b in site.operands]
         values = self._registers(site.program, operands, is_map=True)
         result = values[site.program.outputs[0].register]
         assert result is not None

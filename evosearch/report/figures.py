@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
 
 P = ParamSpec("P")
 FloatArray = NDArray[np.float64]
@@ -24,7 +25,7 @@ INK, GRID, MUTED = "#010101", "#020202", "#030303"
 SERIES = ("#040404", "#050505", "#060606", "#070707", "#080808", "#090909")
 _VARIABLES = {INK: "var(--ink)", GRID: "var(--line)", MUTED: "var(--muted)"}
 _VARIABLES |= {colour: f"var(--series-{i + 1})" for i, colour in enumerate(SERIES)}
-_STYLE: dict[str, Any] = {
+_STYLE: dict[RcKeyType, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "evosearch",
     "font.family": "sans-serif",
@@ -162,6 +163,8 @@ def pareto_figure(
     ceiling: float | None = None,
 ) -> str:
     """Draw the best fitness at each size; the marker of the champion is filled."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, (axes,) = _figure(7.2, 3.2)
     order = np.argsort(np.asarray(sizes), kind="stable")
     x = np.asarray(sizes, dtype=np.float64)[order]
@@ -177,7 +180,9 @@ def pareto_figure(
     if champion_size is not None:
         axes.axvline(champion_size, color=SERIES[2], linewidth=1.4, alpha=0.8, label="champion")
     axes.set(xlabel="size (nodes)", ylabel="fitness")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    locator = axes.xaxis.get_major_locator()
+    assert isinstance(locator, MaxNLocator)
+    locator.set_params(integer=True)
     axes.legend(loc="lower right", fontsize=9)
     return svg(figure)
 

@@ -28,7 +28,7 @@ _LEVELS = {"w": Level.SYNAPSE, "pre": Level.PRE, "post": Level.POST, "mod": Leve
 def view_of_run(run: Any) -> RunView:
     """Collect everything that the report of a run shows."""
     facts = run.to_json()
-    champion = facts["champion"] or {"text": "", "fitness": {}}
+    champion: dict[str, Any] = facts["champion"] or {"text": "", "fitness": {}}
     facts = {**facts, "champion": champion}
     rule = read_rule(champion.get("text", ""))
     known = known_rules(run)
@@ -163,7 +163,7 @@ def _siblings(run: Any) -> list[tuple[str, Rule]]:
         try:
             champion = load_run(folder).champion
         except EvosearchError as error:
-            logger.info("left out of the groups: %s", error)
+            logger.debug("left out of the groups: %s", error)
             continue
         rule = read_rule(champion.text) if champion is not None else None
         if rule is not None:

@@ -21,11 +21,11 @@ from evosearch.report.page import (
     bar,
     cards,
     details,
+    facts_table,
     figure,
     page,
     paragraph,
     section,
-    facts_table,
     table,
     text,
 )
@@ -121,7 +121,8 @@ def _head(view: RunView, title: str) -> str:
     fitness = champion["fitness"]
     normalised = champion.get("normalised_test")
     success = facts.get("success")
-    verdict = {True: "+criterion met", False: "criterion not met"}.get(success, "")
+    verdicts: dict[Any, str] = {True: "+criterion met", False: "criterion not met"}
+    verdict = verdicts.get(success, "")
     entries = [
         ("test score", _number(fitness.get("test")), verdict),
         ("normalised", _number(normalised), "0 = floor, 1 = ceiling"),
@@ -187,10 +188,10 @@ def _curves(view: RunView) -> str:
 def _held_out(view: RunView) -> str:
     facts, champion = view.facts, view.facts["champion"]
     floor, ceiling = facts.get("floor"), facts.get("ceiling")
-    lines = [
-        (row.test, (row.name, " · ".join(filter(None, (row.role, row.source))), Raw(f"<code>{text(row.text)}</code>")))
-        for row in view.known
-    ]
+    lines: list[tuple[Any, tuple[Any, ...]]] = []
+    for row in view.known:
+        origin = " · ".join(filter(None, (row.role, row.source)))
+        lines.append((row.test, (row.name, origin, Raw(f"<code>{text(row.text)}</code>"))))
     shown = champion.get("simplified") or champion.get("text", "")
     words = ("champion", "this run", Raw(f"<code>{text(shown)}</code>"))
     own = (champion["fitness"].get("test"), words)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from evosearch.engine import phases as ph
 
 if TYPE_CHECKING:
-    from evosearch.engine.lifetime import Lifetime
+    from evosearch.engine.lifetime import Buffer, Lifetime
     from evosearch.engine.program import Terminal
     from evosearch.rules.rule import Rule
 
@@ -61,7 +61,7 @@ def trace_weights(
     return np.concatenate([[0], steps])[: len(rows)].astype(np.float64), np.stack(rows)
 
 
-def _weights(life: Lifetime) -> tuple:
+def _weights(life: Lifetime) -> tuple[Buffer, ...]:
     return (life.sites[0].matrix,)
 
 
@@ -112,9 +112,7 @@ def first_applications(phases: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     return np.stack(emitted)
 
 
-def _loop(
-    rows: NDArray[np.int64], times: int, fixed: Sequence[int]
-) -> list[NDArray[np.int64]]:
+def _loop(rows: NDArray[np.int64], times: int, fixed: Sequence[int]) -> list[NDArray[np.int64]]:
     """Return a whole loop run ``times`` times inside iterations whose counters are fixed."""
     shifted = [_shifted(row, fixed) for row in rows]
     shifted[0][ph.A] = times

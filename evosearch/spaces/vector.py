@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -100,8 +101,8 @@ class VectorSpace(Space):
                     found.append(other)
         return found
 
-    def decode(self, genotype: FloatArray) -> FloatArray:
-        """Return the vector itself."""
+    def decode(self, genotype: FloatArray) -> Any:
+        """Return the vector itself; spaces of coefficients return a rule."""
         return genotype
 
     def encode_text(self, genotype: FloatArray) -> str:

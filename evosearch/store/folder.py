@@ -11,7 +11,7 @@ import sqlite3
 import tempfile
 import urllib.parse
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, fields
 from functools import wraps
@@ -295,9 +295,7 @@ class RunStore:
             return {}
         return value if isinstance(value, dict) else {}
 
-    def _insert(
-        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
-    ) -> None:
+    def _insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         names = ", ".join(columns)
         self._db.executemany(f"INSERT INTO {table} ({names}) VALUES ({_marks(columns)})", rows)
 
