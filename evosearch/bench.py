@@ -74,8 +74,10 @@ def as_table(rows: Sequence[BenchRow]) -> list[dict[str, Any]]:
 
 
 def random_rule(rng: np.random.Generator, n_nodes: int) -> Rule:
-    """Draw a full binary tree over + - * / with ``n_nodes`` (odd) nodes; a fifth of the leaves
-    are constants from U(0.5, 1.5)."""
+    """Draw a full binary tree over + - * / with ``n_nodes`` (odd) nodes.
+
+    A fifth of the leaves are constants from U(0.5, 1.5).
+    """
     nodes: list[str | float] = []
     stack = [n_nodes]
     while stack:
@@ -232,4 +234,3 @@ def _numpy_lives(
                     if not math.isfinite(float(np.sum(weights))):
                         break
                     np.clip(weights, -CLIP, CLIP, out=weights)
-

@@ -50,7 +50,8 @@ class _Screen:
         if self._live is not None:
             self._live.console.print(message, markup=False, highlight=False)
         else:
-            print(message, file=sys.stderr, flush=True)
+            sys.stderr.write(f"{message}\n")
+            sys.stderr.flush()
 
 
 class LiveDisplay:

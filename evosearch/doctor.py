@@ -170,9 +170,7 @@ def _values_of_run(folder: Path) -> str:
     n_draws = problem.n_search_draws(plan.search)
     with Evaluator(problem, device=plan.device) as evaluator:
         for number, candidates in chosen.items():
-            draws = problem.draws(
-                "search", run_seed=plan.seed, generation=number, count=n_draws
-            )
+            draws = problem.draws("search", run_seed=plan.seed, generation=number, count=n_draws)
             for row in candidates:
                 rule = search.space.decode(search.space.decode_text(row.genotype))
                 found = evaluator.evaluate([rule], draws, scales=(row.scale,)).fitness[0]

@@ -167,7 +167,7 @@ class SearchLoop:
         return [_one_of(whole, number) for number in range(len(candidates))]
 
     def _generation(self, genotypes: Sequence[Any]) -> None:
-        problem, number = self.plan.problem, self.last.generation + 1
+        number = self.last.generation + 1
         draws = self._draws(number)
         candidates = [self.search.space.decode(genotype) for genotype in genotypes]
         evaluation = self._evaluator.evaluate(candidates, draws, scales=self._scales)
@@ -223,8 +223,7 @@ class SearchLoop:
             evaluations=last.evaluations + evaluation.cost,
             unique_evaluations=last.unique_evaluations + n_new * len(self._scales),
             lifetimes=last.lifetimes + evaluation.lifetimes + self._extra_lifetimes,
-            synapse_updates=last.synapse_updates + evaluation.synapse_updates
-            + self._extra_updates,
+            synapse_updates=last.synapse_updates + evaluation.synapse_updates + self._extra_updates,
             best=best.fitness if best else math.nan,
             generation_best=float(fitness.max()) if fitness.size else math.nan,
             q25=float(quartiles[0]),
@@ -330,7 +329,8 @@ class SearchLoop:
             ]
             self._evaluator.remember(draws, self._scales, known)
         state = self._store.last_state()
-        assert state is not None and state[0] == self.last.generation
+        assert state is not None
+        assert state[0] == self.last.generation
         self.search.load_state_dict(state[1])
 
 

@@ -1,4 +1,4 @@
-"""What a problem is: a task, what rules may be made of, draws, baselines, and which searches fit."""
+"""What a problem is: a task, what rules may be made of, draws, baselines, and fitting searches."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
 from evosearch.compare import Cell, Comparison, compare, load_comparison, row_of
 from evosearch.errors import InputError, RunCorruptError
 

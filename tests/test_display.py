@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+
 from evosearch.display import ComparisonDisplay, LiveDisplay, duration, progress_line, si
 from evosearch.tables import Table, cell, plain
 

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+
 from evosearch.statistics import holm, mann_whitney, quartiles, vargha_delaney, wilson_interval
 
 

@@ -46,9 +46,7 @@ def _power_of_two(typing: Any, exponent: Any) -> Any:
     bias, shift = (127, 23) if is_single else (1023, 52)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        bits = builder.shl(
-            builder.add(args[0], args[0].type(bias)), args[0].type(shift)
-        )
+        bits = builder.shl(builder.add(args[0], args[0].type(bias)), args[0].type(shift))
         return builder.bitcast(bits, context.get_value_type(target))
 
     return target(exponent), codegen
@@ -129,7 +127,8 @@ def _factorials(first: int, last: int, step: int = 1, sign: float = 1.0) -> list
     return [sign**n / math.factorial(k) for n, k in enumerate(range(first, last + 1, step))]
 
 
-# (exp(r) - 1) / r, (log(m) / s - 2) / s^2 with s = (m - 1)/(m + 1), (sin(r)/r - 1)/r^2, (cos(r) - 1)/r^2.
+# (exp(r) - 1) / r, (log(m) / s - 2) / s^2 with s = (m - 1)/(m + 1), (sin(r)/r - 1)/r^2 and
+# (cos(r) - 1)/r^2.
 _expm1_series = _polynomial(_factorials(1, 8), _factorials(1, 15))
 _log_series = _polynomial(
     [2 / (2 * k + 1) for k in range(1, 7)], [2 / (2 * k + 1) for k in range(1, 13)]
@@ -190,7 +189,7 @@ divide = _for_floats("divide")
 
 @overload(_reduce)
 def _reduce_body(x: Any) -> Any:
-    """x = k ln 2 + r with integer k (as bits) and \\|r\\| <= ln 2 / 2."""
+    """Split x = k ln 2 + r with integer k (as bits) and abs(r) <= ln 2 / 2."""
     c = _constants(x)
     shift, shift_bits, inverse, high, low = c.shift, c.shift_bits, c.inverse_ln2, *c.ln2
     integer = c.i

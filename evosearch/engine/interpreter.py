@@ -16,12 +16,7 @@ from evosearch.engine import kernels, philox
 from evosearch.engine.cache import compiled, compiled_with_allocation
 from evosearch.engine.contract import BLOCK, LANES
 from evosearch.engine.phases import (
-    A,
     ARGMAX,
-    B,
-    C,
-    D,
-    E,
     LOAD,
     MAP,
     MATVEC,
@@ -36,6 +31,11 @@ from evosearch.engine.phases import (
     REPEAT_END,
     ROW,
     RULE,
+    A,
+    B,
+    C,
+    D,
+    E,
 )
 from evosearch.engine.program import Level, Op, Section
 
@@ -315,11 +315,9 @@ def _random(
 
 
 @compiled
-def _reduce(
-    ws: Any, target: Any, source: Any, n: Any, lanes: Any, kind: Any, acc: Any
-) -> None:
+def _reduce(ws: Any, target: Any, source: Any, n: Any, lanes: Any, kind: Any, acc: Any) -> None:
     """Reduce the units of a buffer to one number a draw."""
-    if kind == REDUCE_MIN or kind == REDUCE_MAX:
+    if kind in (REDUCE_MIN, REDUCE_MAX):
         for lane in range(lanes):
             best = ws[source + lane]
             for k in range(u8(1), n):
@@ -373,9 +371,7 @@ def run_group(
                 outputs, n_in, n_out, lanes, eta, low, high,
             )  # fmt: skip
             if bad > 0:
-                alive -= _mark_exploded(
-                    ws, matrix, size, lanes, matrix, size, exploded, step + 1
-                )
+                alive -= _mark_exploded(ws, matrix, size, lanes, matrix, size, exploded, step + 1)
             if flags[0] or flags[1] or row_norm > 0:
                 _project_rows(ws, matrix, u8(shapes[a, 2]) * lanes, n_out, n_in, lanes,
                               scratch, flags[0], flags[1], row_norm)  # fmt: skip

@@ -82,7 +82,8 @@ class Evaluator:
             workers=self.workers,
             timeout_s=timeout_s,
             warm_up=(jobs.ready, (self._spec,)),
-            is_cancelled=lambda: self.cancel.is_set(),
+            # not a bound method: a run puts an event of its own into ``cancel``
+            is_cancelled=lambda: self.cancel.is_set(),  # noqa: PLW0108
         )
 
     def __enter__(self) -> Self:
@@ -189,9 +190,7 @@ class Evaluator:
             for candidate in candidates:
                 self._raise_if_cancelled()
                 futures.append(
-                    self._executor.submit(
-                        jobs.score_python, self.problem, candidate, draws, scales
-                    )
+                    self._executor.submit(jobs.score_python, self.problem, candidate, draws, scales)
                 )
             return _joined(self._gather(futures))
         calls = [(self._spec, candidate.text, draws, scales) for candidate in candidates]

@@ -88,8 +88,7 @@ class Isolated:
                 else:
                     suspects += sorted(under_way)
                 continue
-            for number in self._late(running, results):
-                waiting.append(number)
+            waiting.extend(self._late(running, results))
         return suspects
 
     def _collect(

@@ -98,7 +98,7 @@ def section(title: str, *parts: str) -> str:
 
 def paragraph(words: str, kind: str = "") -> str:
     """Return a paragraph of the given class."""
-    return f'<p>{text(words)}</p>' if words else ""
+    return f"<p>{text(words)}</p>" if words else ""
 
 
 def cards(entries: Sequence[tuple[str, Any, str]]) -> str:
@@ -149,7 +149,8 @@ def table(
 def facts_table(rows: Sequence[tuple[str, Any]]) -> str:
     """Return names and values without a head."""
     lines = (
-        f"<tr><td>{text(name)}</td><td{_NUMERIC if _is_number(value) else ''}>{text(value)}</td></tr>"
+        f"<tr><td>{text(name)}</td>"
+        f"<td{_NUMERIC if _is_number(value) else ''}>{text(value)}</td></tr>"
         for name, value in rows
     )
     return f'<div class="scroll"><table class="facts">{"".join(lines)}</table></div>'

@@ -175,9 +175,7 @@ class _Emitter:
         fixed = {*range(n_terminals), *self._constants, *registers}
         final, levels = _share_registers(self._rows, self._levels, fixed)
         code = [
-            (op, final[dst], final[a], final[b])
-            for rows in self._rows
-            for op, dst, a, b in rows
+            (op, final[dst], final[a], final[b]) for rows in self._rows for op, dst, a, b in rows
         ]
         return Program(
             terminals=tuple(terminal.name for terminal in self._graph.terminals),

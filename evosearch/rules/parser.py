@@ -58,9 +58,7 @@ def parse(
         match = _PART.fullmatch(statement)
         name, body = (match[1], match[2]) if match else ("dw", statement)
         if name in parts or {name, *parts} >= {"dw", "w"}:
-            raise InputError(
-                f"{source}: {name[:40]!r} is given twice; a rule has one of dw and w."
-            )
+            raise InputError(f"{source}: {name[:40]!r} is given twice; a rule has one of dw and w.")
         if name in PRIMITIVES:
             raise InputError(f"{source}: {name!r} is a function and cannot be a state.")
         parts[name] = parse_expression(
@@ -220,9 +218,7 @@ class _Reader:
         if top.kind == "call":
             arity = PRIMITIVES[top.name].arity
             if top.commas + 1 != arity:
-                self._fail(
-                    start, f"{top.name} has {top.commas + 1} operand(s)", f"exactly {arity}"
-                )
+                self._fail(start, f"{top.name} has {top.commas + 1} operand(s)", f"exactly {arity}")
             self._apply(top.name, arity)
         return False
 

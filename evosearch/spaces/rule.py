@@ -127,9 +127,7 @@ class RuleSpace(SequentialSpace):
         end = genotype.subtree_end(start)
         if kind == 2:
             inner = int(rng.integers(start, end))
-            return genotype.replace(
-                start, end, genotype.nodes[inner : genotype.subtree_end(inner)]
-            )
+            return genotype.replace(start, end, genotype.nodes[inner : genotype.subtree_end(inner)])
         room = self.max_size - genotype.size + (end - start)
         sizes = self.possible_sizes(min(room, 2 * (end - start) + 3))
         new = self.sample_of_size(sizes[rng.integers(len(sizes))], rng)

@@ -19,8 +19,7 @@ from evosearch.outcome import OK, FloatArray
 _ARRAY = "__array__"
 _DTYPES = frozenset(
     ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
-    + ["float32", "float64"]
-)
+) | {"float32", "float64"}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from evosearch.tasks.base import PythonTask
 
 
 def is_user_kind(kind: str) -> bool:
-    """Whether a task's kind names the user's code: ``module:attribute`` or ``file.py:attribute``."""
+    """Whether a kind names the user's code, as ``module:attribute`` or ``file.py:attribute``."""
     return ":" in kind
 
 
@@ -78,7 +78,9 @@ def _import(source: str, folder: Path, kind: str) -> Any:
             return importlib.import_module(source)
         return _import_file(folder / source)
     except FileNotFoundError:
-        raise InputError(f"task.kind is {kind!r}, but there is no file {folder / source}.") from None
+        raise InputError(
+            f"task.kind is {kind!r}, but there is no file {folder / source}."
+        ) from None
     except ModuleNotFoundError as error:
         if error.name == source:
             raise InputError(f"task.kind is {kind!r}, but there is no module {source!r}.") from None
@@ -95,7 +97,8 @@ def _import_file(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(path)
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from evosearch.engine.lifetime import LifetimeBuilder, Projection
 from evosearch.engine.program import Level, Terminal
 from evosearch.engine.run import run_lifetimes

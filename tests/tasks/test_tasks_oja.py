@@ -112,7 +112,7 @@ def test_digits_are_centred_and_every_epoch_shows_each_image_once():
     images, pc1 = load_images()
     assert images.shape == (1797, 64)
     np.testing.assert_allclose(images.mean(axis=0), 0, atol=1e-12)
-    values, vectors = np.linalg.eigh(images.T @ images)
+    _, vectors = np.linalg.eigh(images.T @ images)
     assert abs(vectors[:, -1] @ pc1) == pytest.approx(1)
     order, _ = draw_order((1,), 1797, 2, 0.1)
     np.testing.assert_array_equal(np.sort(order[1797:]), np.arange(1797))
