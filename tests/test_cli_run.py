@@ -37,7 +37,7 @@ class Said:
     def json(self):
         """The one JSON object on stdout."""
         assert self.out.count("\n") == 1, self.out
-        value = json.loads(self.out, parse_constant=lambda name: pytest.fail(name))
+        value = json.loads(self.out, parse_constant=pytest.fail)
         assert isinstance(value, dict)
         return value
 
@@ -57,8 +57,10 @@ def finished(tmp_path_factory):
     """The folder of runs, and the JSON of one finished run in it."""
     out = tmp_path_factory.mktemp("runs")
     done = subprocess.run(
-        [sys.executable, "-m", "evosearch", "run", "oja_pc1", *SMALL, "--budget", "80"]
-        + ["--seed", "2", "--out", str(out), "--json"],
+        [
+            *(sys.executable, "-m", "evosearch", "run", "oja_pc1", *SMALL, "--budget", "80"),
+            *("--seed", "2", "--out", str(out), "--json"),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -356,7 +358,8 @@ def test_compare_prints_one_object_with_the_promised_keys(say, tmp_path, monkeyp
     for test in facts["tests"]:
         assert list(test) == ["a", "b", "p", "effect"]
     assert facts["budget"] == 40
-    monkeypatch.setattr("evosearch.run.execute", lambda *args, **options: pytest.fail("run again"))
+    again = sys.modules["evosearch.run"]  # the name in the package is the function
+    monkeypatch.setattr(again, "execute", lambda *args, **options: pytest.fail("run again"))
     assert say(*args).json == facts
     bad = say("compare", "oja_pc1", "--searches", "random,gpp", "--out", tmp_path)
     assert bad.status == 2

@@ -17,7 +17,6 @@ from evosearch import cli
 from evosearch.run import Run, resume
 
 CHILD = Path(faults_child.__file__)
-CAPTURED = {"capture_output": True, "text": True, "check": False}
 
 
 @pytest.fixture(autouse=True)
@@ -174,7 +173,12 @@ def test_a_stop_before_the_first_generation_is_a_stop(tmp_path):
         "signal.raise_signal(signal.SIGINT), ask(*args));"
         "sys.exit(cli.main(sys.argv[1:]))"
     )
-    done = subprocess.run([sys.executable, "-c", code, *command(tmp_path)], **CAPTURED)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command(tmp_path)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     if "NoneType" in done.stderr:
         pytest.xfail("print_run needs a champion")
     assert done.returncode == 130, done.stderr
@@ -189,6 +193,11 @@ def test_a_second_interrupt_ends_at_once(tmp_path):
         "signal.raise_signal(signal.SIGINT), signal.raise_signal(signal.SIGINT));"
         "sys.exit(cli.main(sys.argv[1:]))"
     )
-    done = subprocess.run([sys.executable, "-c", code, *command(tmp_path)], **CAPTURED)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command(tmp_path)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 130, done.stderr
     assert "Traceback" not in done.stderr

@@ -1,0 +1,310 @@
+"""Problems: disjoint draws that are the same for everyone, scores that no batch changes."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from evosearch.errors import EvosearchError, InputError, RunError
+from evosearch.evaluation import Evaluator
+from evosearch.problem import Draws, list_problems, load_problem
+from evosearch.rules.rule import Rule
+from evosearch.tasks.base import draw_rng
+
+NAMES = [info.name for info in list_problems()]
+SMALL = {"task.steps": "30"}
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return load_problem("oja_pc1", preset="quick", overrides=SMALL)
+
+
+def numbers_of(draws, *stream):
+    return [draw_rng(key, *stream).integers(2**63, size=2).tobytes() for key in draws.keys]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_draws_of_splits_seeds_and_generations_are_disjoint(name):
+    problem = load_problem(name, preset="quick", overrides={"splits.search.is_fresh": "true"})
+    sets = [problem.draws(split, count=40) for split in problem.splits if split != "search"]
+    for seed, generation in itertools.product(
+        (0, 1, 2, 2**31, 2**32, 2**32 + 1, 2**63 - 1), (0, 1, 2)
+    ):
+        sets.append(problem.draws("search", run_seed=seed, generation=generation, count=40))
+    numbers = [number for draws in sets for number in numbers_of(draws)]
+    assert len(set(numbers)) == len(numbers) == 40 * len(sets)
+    assert len({draws.digest for draws in sets}) == len(sets)
+
+
+def test_held_out_draws_are_the_same_for_every_run_and_setting(problem):
+    other = load_problem("oja_pc1", overrides={"rule.eta": "0.3", "splits.search.draws": "3"})
+    for split in ("validation", "test"):
+        assert problem.draws(split, run_seed=5, generation=9) == problem.draws(split)
+        assert problem.draws(split, count=3).keys == other.draws(split, count=3).keys
+        assert problem.draws(split, count=3).keys == problem.draws(split, count=5).keys[:3]
+
+
+def test_frozen_draws_stay_and_fresh_ones_change():
+    for is_fresh in (False, True):
+        overrides = {"splits.search.is_fresh": str(is_fresh).lower()}
+        problem = load_problem("oja_pc1", preset="quick", overrides=overrides)
+        first, second = (problem.draws("search", run_seed=1, generation=g) for g in (1, 2))
+        assert (first != second) == is_fresh
+        assert problem.draws("search", run_seed=1, generation=1) == first
+        assert problem.draws("search", run_seed=2, generation=1) != first
+
+
+def test_the_seed_of_a_problem_changes_its_held_out_draws_only(problem):
+    other = load_problem("oja_pc1", preset="quick", overrides={"seed": "1"})
+    assert other.draws("test") != problem.draws("test")
+    assert other.draws("search") == problem.draws("search")
+
+
+def test_an_unknown_split_is_answered_with_the_nearest(problem):
+    with pytest.raises(InputError, match="'test'"):
+        problem.draws("tests")
+
+
+def test_splits_change_settings_and_step_size():
+    changes = {"splits.test.steps": "7", "splits.test.eta": "0.001", "task.steps": "5"}
+    problem = load_problem("oja_pc1", preset="quick", overrides=changes)
+    assert problem.task("search").settings.steps == 5
+    assert problem.task("test").settings.steps == 7
+    assert problem.step_size("test") == 0.001
+    assert problem.step_size("search") == problem.eta
+    rule, count = problem.read_rule("pre*post"), 3
+    lived = [
+        problem.score_rules([rule], [1.0], problem.draws(split, count=count)).synapse_updates
+        for split in ("search", "test")
+    ]
+    assert lived[0] * 7 == lived[1] * 5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_scores_depend_on_neither_the_batch_nor_its_order(name):
+    problem = load_problem(name, preset="quick")
+    draws = problem.draws("search", count=3)
+    texts = ["pre*post", "w - w", "pre - w", "pre*post - w", "post*post*w"]
+    if name == "discrete_table":
+        texts = [rule.text for rule in problem.known.values()]
+    rules = [problem.read_rule(text) for text in texts]
+    whole = problem.score_rules(rules, np.ones(len(rules)), draws)
+    order = np.random.default_rng(0).permutation(len(rules))
+    mixed = problem.score_rules([rules[k] for k in order], np.ones(len(rules)), draws)
+    assert np.array_equal(mixed.per_draw, whole.per_draw[order])
+    for k, rule in enumerate(rules[:2]):
+        alone = problem.score_rules([rule], [1.0], draws)
+        assert np.array_equal(alone.per_draw[0], whole.per_draw[k])
+        assert alone.fitness[0] == whole.fitness[k]
+        assert alone.exploded[0] == whole.exploded[k]
+    twice = problem.score_rules([rules[0]] * 3, [1.0, 0.5, 1.0], draws)
+    assert np.array_equal(twice.per_draw[0], twice.per_draw[2])
+    assert np.array_equal(twice.per_draw[0], whole.per_draw[0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_draws_score_depends_on_no_other_draw(name):
+    problem = load_problem(name, preset="quick")
+    rule = problem.known[problem.ceiling]
+    draws = problem.draws("test", count=4)
+    whole = problem.score_rules([rule], [1.0], draws).per_draw[0]
+    for k in (0, 3):
+        alone = problem.score_rules([rule], [1.0], Draws("test", draws.keys[k : k + 1]))
+        assert alone.per_draw[0, 0] == whole[k]
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "function"), [("mean", np.mean), ("min", np.min), ("median", np.median)]
+)
+def test_draws_are_aggregated_as_the_problem_says(aggregate, function):
+    problem = load_problem("oja_pc1", overrides={**SMALL, "aggregate": aggregate})
+    chunk = problem.score_rules([problem.known["oja"]], [1.0], problem.draws("search", count=5))
+    assert chunk.fitness[0] == function(chunk.per_draw[0])
+
+
+def test_known_rules_score_the_same_in_an_absolute_problem(problem):
+    absolute = load_problem("oja_pc1", preset="quick", overrides={**SMALL, "rule.form": "absolute"})
+    draws = problem.draws("test", count=4)
+    for name, rule in problem.known.items():
+        other = absolute.known[name]
+        first = problem.score_rules([rule], [1.0], draws)
+        second = absolute.score_rules([other], [1.0], draws)
+        assert np.array_equal(first.per_draw, second.per_draw), name
+
+
+def test_rules_of_an_absolute_problem_are_the_new_weight():
+    """With eta = 1, w + f written out as the new weight ends where the increment f does."""
+    overrides = {**SMALL, "rule.eta": "1.0", "rule.dtype": "float64"}
+    increment = load_problem("oja_pc1", preset="quick", overrides=overrides)
+    absolute = load_problem(
+        "oja_pc1", preset="quick", overrides={**overrides, "rule.form": "absolute"}
+    )
+    draws = increment.draws("search", count=4)
+    step = increment.space("tree").decode(
+        increment.space("tree").decode_text("0.02*(post*(pre - post*w))")
+    )
+    space = absolute.space("tree")
+    whole = space.decode(space.decode_text("w + 0.02*(post*(pre - post*w))"))
+    assert list(whole.parts) != list(step.parts)
+    first = increment.score_rules([step], [1.0], draws).per_draw
+    second = absolute.score_rules([whole], [1.0], draws).per_draw
+    assert np.allclose(first, second, rtol=1e-9)
+    wrong = absolute.score_rules([whole], [0.1], draws).per_draw
+    assert np.array_equal(wrong, second)  # no step size enters
+
+
+@pytest.mark.parametrize("text", ["w + 0.01*pre*post", "w*0.5", "pre"])
+def test_an_absolute_rule_is_read_again_from_its_text(text):
+    absolute = load_problem("oja_pc1", preset="quick", overrides={**SMALL, "rule.form": "absolute"})
+    space = absolute.space("tree")
+    rule = space.decode(space.decode_text(text))
+    again = absolute.read_rule(rule.text)
+    assert again == rule
+    draws = absolute.draws("search", count=3)
+    scores = absolute.score_rules([rule, again], [1.0, 1.0], draws).per_draw
+    assert np.array_equal(scores[0], scores[1])
+
+
+def test_an_absolute_problem_runs_stops_and_resumes(tmp_path, monkeypatch):
+    import signal
+
+    from evosearch.run import execute, resume
+
+    monkeypatch.setattr("evosearch.rules.simplify.simplify", lambda rule, **options: rule)
+    overrides = {**SMALL, "rule.form": "absolute", "searches.gp.population": "15"}
+    problem = load_problem("oja_pc1", preset="quick", overrides=overrides)
+
+    def interrupt(run, generation):
+        signal.raise_signal(signal.SIGINT)
+
+    whole = execute(problem, "gp", budget=60, workers=1, out=tmp_path / "whole")
+    run = execute(problem, "gp", budget=60, workers=1, out=tmp_path, callbacks=[interrupt])
+    while not run.is_finished:
+        run = resume(run.path, workers=1, callbacks=[interrupt])
+    assert run.digest == whole.digest
+    assert run.champion == whole.champion
+    assert whole.baselines["oja"] is not None
+
+
+def test_a_rule_reads_only_what_the_task_offers(problem):
+    with pytest.raises(InputError, match="'pre'"):
+        problem.read_rule("prre*post")
+    with pytest.raises(EvosearchError, match="target"):
+        problem.score_rules([Rule("target*pre")], [1.0], problem.draws("search", count=2))
+
+
+def test_a_search_without_a_section_is_refused(problem):
+    for call in (problem.search_settings, problem.default_budget, problem.representation):
+        with pytest.raises(InputError, match=r"no section \[searches.ga\]"):
+            call("ga")
+
+
+USER = """
+schema = 1
+name = "mine"
+default_search = "random"
+[task]
+kind = "{kind}"
+{settings}
+[rule]
+terminals = ["w", "pre"]
+[splits.search]
+draws = 2
+[splits.validation]
+draws = 2
+[splits.test]
+draws = 2
+level = 5.0
+[searches.random]
+budget = 4
+"""
+CODE = """
+def score(candidate, rng, level=1.0):
+    return level + candidate(w=0.0, pre=rng.random())
+
+
+class Group:
+    inner = staticmethod(score)
+
+
+number = 5
+"""
+
+
+def user_problem(folder, kind, settings="", code=CODE, module="task_of_mine.py"):
+    (folder / module).write_text(code)
+    file = folder / "mine.toml"
+    file.write_text(USER.format(kind=kind, settings=settings))
+    return load_problem(file)
+
+
+def first_fitness(problem, split="search"):
+    with Evaluator(problem, workers=1, backend="sequential") as evaluator:
+        return evaluator.evaluate([problem.read_rule("0*w")], problem.draws(split))
+
+
+@pytest.mark.parametrize(
+    "kind", ["a_task.py:score", "a_task_module:score", "b_task.py:Group.inner"]
+)
+def test_a_users_task_is_found_beside_the_file(kind, tmp_path):
+    source = kind.partition(":")[0]
+    module = source if source.endswith(".py") else f"{source}.py"
+    problem = user_problem(tmp_path, kind, module=module)
+    assert not problem.is_compiled
+    assert len(problem.source_hash()) == 64
+    assert first_fitness(problem).fitness.tolist() == [1.0]
+    assert first_fitness(problem, "test").fitness.tolist() == [5.0]
+
+
+def test_settings_go_to_the_users_function(tmp_path):
+    problem = user_problem(tmp_path, "c_task.py:score", "level = 2.0", module="c_task.py")
+    assert first_fitness(problem).fitness.tolist() == [2.0]
+    assert first_fitness(problem, "test").fitness.tolist() == [5.0]
+
+
+def test_a_setting_that_the_function_does_not_take_costs_the_candidates(tmp_path):
+    problem = user_problem(tmp_path, "d_task.py:score", "lvel = 2.0", module="d_task.py")
+    found = first_fitness(problem)
+    assert found.status == ("failed",)
+    assert "lvel" in found.messages[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "error", "words"),
+    [
+        ("e1_missing.py:score", None, InputError, ["no file", "e1_missing.py"]),
+        ("e2_missing_module:score", None, InputError, ["no module", "e2_missing_module"]),
+        ("e3_task.py:scor", CODE, InputError, ["no 'scor'", "'score'"]),
+        ("e4_task.py:Group.iner", CODE, InputError, ["Group.iner"]),
+        ("e5_task.py:number", CODE, InputError, ["cannot be called"]),
+        ("e6_task.py:score", "def score(:", RunError, ["e6_task.py", "SyntaxError"]),
+        ("e7_task.py:score", "1/0", RunError, ["e7_task.py", "ZeroDivisionError"]),
+        ("e8_task.py:score", "import no_such_thing_at_all", RunError, ["no_such_thing_at_all"]),
+        ("e9_task.py:", CODE, InputError, ["e9_task.py"]),
+        (":score", None, InputError, [":score"]),
+        ("../e10_task.py:score", None, InputError, ["no file"]),
+    ],
+)
+def test_a_users_task_that_cannot_be_loaded_is_one_sentence(kind, code, error, words, tmp_path):
+    folder = tmp_path / "problem"
+    folder.mkdir()
+    module = kind.partition(":")[0]
+    if code is None:
+        module = "unused.py"
+    problem = user_problem(folder, kind, code=code or "", module=module)
+    with pytest.raises(error) as caught:
+        problem.python_task("search")
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+def test_a_run_of_a_task_that_cannot_be_loaded_is_refused_at_once(tmp_path):
+    from evosearch import api
+
+    user_problem(tmp_path, "f_task.py:scor", module="f_task.py")
+    with pytest.raises(EvosearchError, match="'score'"):
+        api.run(tmp_path / "mine.toml", out=tmp_path / "runs", workers=1)
+    assert not (tmp_path / "runs").exists()
