@@ -271,6 +271,8 @@ def execute(
 
     plan = make_plan(problem, search, seed=seed, budget=budget, device=device, init=init)
     plan.make_search()
+    if not problem.is_compiled:
+        problem.python_task("search")  # before a folder is made
     with _evaluator(plan, workers, backend, chunk_size) as evaluator:
         path = plan.folder(out)
         if path.exists():
@@ -320,6 +322,8 @@ def resume(
         is_over = "result" in facts and facts.get("stopped_by") in (BUDGET, DONE)
         if not is_over or is_extended:
             plan = plan_of_facts(problem, facts | ({"budget": budget} if is_extended else {}))
+            if not problem.is_compiled:
+                problem.python_task("search")
             with _evaluator(plan, workers, backend, chunk_size) as evaluator:
                 store.set_facts(result=None, stopped_by=None, budget=plan.budget)
                 _go_on(plan, store, evaluator, Limits(time_s), callbacks, on_progress)

@@ -36,6 +36,8 @@ def load_user_task(kind: str, folder: Path, settings: Mapping[str, Any]) -> Pyth
         RunError: the module fails when imported.
     """
     source, _, attribute = kind.partition(":")
+    if not source or not attribute:
+        raise InputError(f"task.kind is {kind!r}; write module:attribute or file.py:attribute.")
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     module = _import(source, folder, kind)
