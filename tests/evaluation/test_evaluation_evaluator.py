@@ -74,11 +74,8 @@ def test_workers_backends_and_chunks_never_show(
         assert same(evaluator.evaluate(rules, draws, scales=FACTORS), reference)
 
 
-@pytest.mark.parametrize(
-    "workers", [2, pytest.param(1, marks=pytest.mark.full), pytest.param(3, marks=pytest.mark.full)]
-)
-def test_processes_never_show(workers, problem, rules, draws, reference):
-    for chunk_size in (1, 7, 64):
+def test_processes_never_show(problem, rules, draws, reference, is_full):
+    for workers, chunk_size in itertools.product((1, 2, 3), (1, 7, 64)) if is_full else [(2, 7)]:
         options = {"workers": workers, "backend": "processes", "chunk_size": chunk_size}
         with Evaluator(problem, **options) as evaluator:
             assert same(evaluator.evaluate(rules, draws, scales=FACTORS), reference)
