@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evosearch.errors import InputError, unknown_name
@@ -15,7 +14,7 @@ from evosearch.outcome import OK, Evaluation, FloatArray
 from evosearch.registry import Registry
 from evosearch.spaces.base import Space
 
-State: TypeAlias = "dict[str, NDArray[Any] | Any]"
+State: TypeAlias = dict[str, Any]
 """Arrays, and values that JSON writes and reads back unchanged."""
 
 
@@ -122,9 +121,7 @@ class Search(ABC):
 SEARCHES: Registry[type[Search]] = Registry("search", "evosearch.search")
 
 
-def read_settings(
-    name: str, model: type[SearchSettings], values: dict[str, Any]
-) -> SearchSettings:
+def read_settings(name: str, model: type[SearchSettings], values: dict[str, Any]) -> SearchSettings:
     """Check settings; raise InputError, one sentence, for the first that is wrong."""
     try:
         return model.model_validate(values)

@@ -199,9 +199,7 @@ class Enumeration:
         is_first[1:] = (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)
         new = np.sort(order[is_first & (order >= n_seen)]) - n_seen
         self._seen = np.concatenate([self._seen, keys[:, new]], axis=1)
-        return _Level(
-            level.operator[new], level.left[new], level.right[new], level.values[:, new]
-        )
+        return _Level(level.operator[new], level.left[new], level.right[new], level.values[:, new])
 
 
 def _joined(levels: Sequence[_Level]) -> _Level:

@@ -6,7 +6,7 @@ Both are prefix sequences, so a tree is made node by node; nothing is ever compi
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def lent_random(rng: np.random.Generator) -> Iterator[None]:
+def lent_random(rng: np.random.Generator) -> Generator[None]:
     """Seed Python's global ``random``, which DEAP uses, from ``rng``; put its state back after."""
     state = random.getstate()
     random.seed(int(rng.integers(2**63)))

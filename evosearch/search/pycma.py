@@ -122,9 +122,7 @@ class Strategy:
     ) -> Strategy:
         """Build the strategy that wrote ``state``; ``rng`` is to be restored afterwards."""
         x0 = np.array(state["x0"], dtype=np.float64)
-        strategy = cls(
-            x0, float(state["sigma0"]), int(state["population"]), bounds=bounds, rng=rng
-        )
+        strategy = cls(x0, float(state["sigma0"]), int(state["population"]), bounds=bounds, rng=rng)
         for path in _CHANGING:
             if _PREFIX + path in state:
                 value = np.array(state[_PREFIX + path])
