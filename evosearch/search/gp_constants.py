@@ -15,6 +15,8 @@ _SHORTEST_STEP = 1e-3
 _LONGEST_STEP = 1.0
 _ON_SUCCESS = 1.1
 _ON_FAILURE = 0.75
+# Fewer trials say less: the step size shrinks less after them.
+_ENOUGH_TRIALS = 8
 _FLOOR = 0.1
 
 
@@ -71,7 +73,8 @@ class ConstantTuner:
             if fitness[best.index] > best.parent_fitness:
                 self._steps[structure] = _ON_SUCCESS * best.step
             else:
-                self._steps[structure] = _ON_FAILURE * self._steps.get(structure, _STEP)
+                shrunk = _ON_FAILURE ** min(1.0, len(own) / _ENOUGH_TRIALS)
+                self._steps[structure] = shrunk * self._steps.get(structure, _STEP)
 
     def to_list(self) -> list[list[str | float]]:
         """Return the step size of each structure as JSON."""

@@ -37,7 +37,7 @@ class TableSpace(SequentialSpace):
         >>> import numpy as np
         >>> space = TableSpace(("pre*post", "pre*(1 - post)"))
         >>> print(space.decode(np.array([1, -1], np.int8)).main)
-        pre*post - pre*(1.0 - post)
+        pre*post - pre*(1 - post)
     """
 
     kind = "table"
