@@ -46,7 +46,10 @@ def _use_private_folder() -> None:
 
 _use_private_folder()
 
-compiled = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+# numba's stub does not list _nrt
+compiled = numba.njit(  # pyright: ignore[reportCallIssue]
+    cache=True, nogil=True, error_model="numpy", _nrt=False
+)
 """Decorator of the engine's functions: no global lock, IEEE division, no reference counting.
 
 Counting references of the arrays that helpers receive costs more than their work."""
