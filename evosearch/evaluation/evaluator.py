@@ -80,7 +80,7 @@ class Evaluator:
         self._isolated = Isolated(
             self._executor,
             workers=self.workers,
-            timeout_s=timeout_s,
+            timeout_s=None if problem.is_compiled else timeout_s,
             warm_up=(jobs.ready, (self._spec,)),
             # not a bound method: a run puts an event of its own into ``cancel``
             is_cancelled=lambda: self.cancel.is_set(),  # noqa: PLW0108
