@@ -139,7 +139,7 @@ def test_workers_and_chunks_never_show_in_a_result(case, whole, tmp_path):
         assert outcome(run) == whole(case), (workers, backend, chunk_size)
 
 
-@pytest.mark.parametrize("workers", [1, 2, pytest.param(3, marks=pytest.mark.full)])
+@pytest.mark.parametrize("workers", [2, *(pytest.param(n, marks=pytest.mark.full) for n in (1, 3))])
 def test_processes_never_show_in_a_result(workers, whole, tmp_path, is_full):
     for case in sorted(CASES) if is_full else ["gp"]:
         for chunk_size in (1, 7, 64) if is_full else (7,):

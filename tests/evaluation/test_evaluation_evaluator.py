@@ -81,6 +81,12 @@ def test_processes_never_show(problem, rules, draws, reference, is_full):
             assert same(evaluator.evaluate(rules, draws, scales=FACTORS), reference)
 
 
+def test_compiled_lives_have_no_time_limit(problem, rules, draws, reference):
+    """A worker that compiles for minutes costs no candidate."""
+    with Evaluator(problem, workers=1, backend="processes", timeout_s=1e-9) as evaluator:
+        assert same(evaluator.evaluate(rules, draws, scales=FACTORS), reference)
+
+
 def test_what_an_evaluation_says(reference, rules, draws):
     n = len(rules)
     assert reference.fitness.shape == reference.scale.shape == reference.exploded.shape == (n,)

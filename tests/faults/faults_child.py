@@ -6,7 +6,7 @@ from pathlib import Path
 from evosearch.problem import load_problem
 from evosearch.run import Run, execute, resume
 
-# Problem, search, overrides: about a second of work each.
+# Problem, search, overrides: half a second or more of work each.
 CASES = {
     "gp": (
         "oja_pc1",
@@ -16,12 +16,12 @@ CASES = {
     "cmaes": (
         "delta_rule",
         "cmaes",
-        {"searches.cmaes.population": 20, "searches.cmaes.budget": 700},
+        {"searches.cmaes.population": 20, "searches.cmaes.budget": 400},
     ),
     "enumerate": (
         "delta_rule",
         "enumerate",
-        {"searches.enumerate.population": 20, "searches.enumerate.budget": 1600},
+        {"searches.enumerate.population": 20, "searches.enumerate.budget": 1200},
     ),
 }
 
