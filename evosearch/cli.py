@@ -406,6 +406,7 @@ def assignments(pairs: Sequence[str] | None) -> dict[str, str]:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command line; return its exit status: 0, 1, 2, 130 or 143."""
+    _show_notices()
     command = typer.main.get_command(app)
     try:
         arguments = list(sys.argv[1:] if args is None else args)
@@ -428,6 +429,18 @@ def main(args: Sequence[str] | None = None) -> int:
             raise
         kind = type(error).__name__
         return _fail(f"{kind}: {error} (EVOSEARCH_DEBUG=1 shows where it happened)", 1)
+
+
+def _show_notices() -> None:
+    """Let what takes long say so on stderr, e.g. the first compilation."""
+    import logging
+
+    log = logging.getLogger("evosearch")
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("evosearch: %(message)s"))
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)
 
 
 def _fail(message: str, status: int) -> int:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import platform
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import llvmlite
@@ -40,11 +43,27 @@ def compiled_code_folder() -> Path:
     return folder
 
 
-def _use_private_folder() -> None:
-    numba.config.CACHE_DIR = str(compiled_code_folder())  # type: ignore[attr-defined]
+logger = logging.getLogger(__name__)
+
+FOLDER = compiled_code_folder()
+numba.config.CACHE_DIR = str(FOLDER)  # type: ignore[attr-defined]
 
 
-_use_private_folder()
+@contextmanager
+def announced(what: str) -> Generator[None]:
+    """Say that code is being compiled where this is the first call of its kind on this machine.
+
+    Args:
+        what: the type of numbers, for which the engine is compiled apart.
+    """
+    marker = FOLDER / f"{what}.compiled"
+    is_first = not marker.exists()
+    if is_first:
+        logger.info("compiling the engine for %s: once on this machine, about 20 s", what)
+    yield
+    if is_first:
+        marker.touch()
+
 
 # numba's stub does not list _nrt
 compiled = numba.njit(  # pyright: ignore[reportCallIssue]

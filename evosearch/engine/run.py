@@ -57,6 +57,7 @@ def run_lifetimes(
 
         return run_on_torch(life, programs, steps, "cpu" if device == "torch" else device)
     from evosearch.engine import interpreter
+    from evosearch.engine.cache import announced
 
     batch = pack_programs([*programs, *(site.program for site in life.maps)], life.dtype)
     layout = _layout(life)
@@ -79,15 +80,16 @@ def run_lifetimes(
     n_sites = len(life.sites) + len(life.maps)
     workspace = _workspace(life, batch)
     offsets = np.zeros((n_sites, int(batch.register_counts.max(initial=1))), np.uint64)
-    applications = interpreter.run_chunk(
-        workspace, offsets, np.uint64(life.n_units), life.phases, batch.code, batch.code_start,
-        batch.ends, batch.levels, batch.level_start, batch.constants, batch.values,
-        batch.constant_start, batch.outputs, batch.output_start,
-        batch.outputs[batch.output_start[n] :], n, binds, shapes,
-        np.array([site.target.size for site in life.maps], np.int64), life.births, layout.data,
-        layout.tables, layout.index, layout.indices, life.draw_keys, np.uint64(lanes),
-        steps.astype(life.dtype), bounds, flags, units, results, exploded, clipped,
-    )  # fmt: skip
+    with announced(str(life.dtype)):
+        applications = interpreter.run_chunk(
+            workspace, offsets, np.uint64(life.n_units), life.phases, batch.code, batch.code_start,
+            batch.ends, batch.levels, batch.level_start, batch.constants, batch.values,
+            batch.constant_start, batch.outputs, batch.output_start,
+            batch.outputs[batch.output_start[n] :], n, binds, shapes,
+            np.array([site.target.size for site in life.maps], np.int64), life.births, layout.data,
+            layout.tables, layout.index, layout.indices, life.draw_keys, np.uint64(lanes),
+            steps.astype(life.dtype), bounds, flags, units, results, exploded, clipped,
+        )  # fmt: skip
     return LifeResult(results, exploded, clipped.mean(axis=1), int(applications) * life.synapses)
 
 
