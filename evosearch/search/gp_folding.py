@@ -57,7 +57,8 @@ def _product(a: _Nodes, b: _Nodes) -> _Nodes:
         return b
     if factor is not None and b[0] == "mul" and not isinstance(b[1], str):
         merged = factor * b[1]
-        return b[2:] if merged == 1.0 else ("mul", merged, *b[2:])
+        if math.isfinite(merged):
+            return b[2:] if merged == 1.0 else ("mul", merged, *b[2:])
     return ("mul", *a, *b)
 
 
