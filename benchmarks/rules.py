@@ -62,7 +62,7 @@ def delta_rule() -> dict[str, Any]:
 
 def oja_pc1() -> dict[str, Any]:
     """Run every search; say which champions are Oja's rule up to its two constants."""
-    searches = {name: runs("oja_pc1", name) for name in ("gp", "gp-lexicase", "cmaes", "enumerate")}
+    searches = {name: runs("oja_pc1", name) for name in ("gp", "cmaes", "enumerate")}
     for rows in searches.values():
         for row in rows:
             row["is_form"] = is_oja(Rule(row["text"]))
@@ -96,8 +96,8 @@ def oja_digits() -> dict[str, Any]:
 
 def hopfield_storage() -> dict[str, Any]:
     """Run GP with field terminals and without; champions on fresh draws and at N = 200."""
-    searches = {name: runs("hopfield_storage", name) for name in ("gp", "gp-lexicase")}
-    settings = {"rule.terminals": "['w', 'pre', 'post']"}
+    searches = {"gp": runs("hopfield_storage", "gp")}
+    settings = {"rule.terminals": "['w', 'pre', 'post']", "searches.gp.budget": "2000"}
     without = runs("hopfield_storage", "gp", settings)
     problem = es.load_problem("hopfield_storage")
     names = ("hebb", "widrow_hoff", "storkey_simplified", "storkey", "product", "product_damped",
@@ -122,8 +122,8 @@ def hopfield_storage() -> dict[str, Any]:
 
 def switching_cue() -> dict[str, Any]:
     """Run GP; champions under held-out conditions; the ablation without the modulator."""
-    searches = {name: runs("switching_cue", name) for name in ("gp", "gp-lexicase")}
-    settings = {"rule.terminals": "['w', 'pre', 'post']"}
+    searches = {"gp": runs("switching_cue", "gp")}
+    settings = {"rule.terminals": "['w', 'pre', 'post']", "searches.gp.budget": "2000"}
     problem = es.load_problem("switching_cue")
     champions = {
         f"{name} {row['seed']}": (row["text"], row["scale"])

@@ -6,6 +6,7 @@ it needs.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -108,6 +109,8 @@ def run(
     """
     from evosearch.run import execute
 
+    if target is not None and not math.isfinite(target):
+        raise InputError(f"target is {target}; it must be a finite number.")
     loaded = load_problem(problem, preset=preset, overrides=settings)
     return execute(
         loaded,
@@ -265,6 +268,8 @@ def evaluate(
     """
     from evosearch.scoring import score_candidate
 
+    if scale is not None and not 0 < scale < math.inf:
+        raise InputError(f"scale is {scale}; it must be a finite number above 0.")
     loaded = load_problem(problem, preset=preset, overrides=settings)
     if isinstance(candidate, str | Path):
         folder = find_run(candidate, out=out)

@@ -107,6 +107,7 @@ class SearchConfig(Section):
     budget: int = Field(ge=1, le=10**12)
     representation: Literal["tree", "coefficients", "table"] = "tree"
     draws: int | None = Field(None, ge=1, le=1_000_000)
+    is_fresh: bool | None = None
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -167,10 +167,11 @@ def _values_of_run(folder: Path) -> str:
         numbers = sorted({row.generation for row in (rows[0], rows[-1])}) if rows else []
         chosen = {n: [r for r in store.candidates(n) if r.is_ok][:N_REPLAYED] for n in numbers}
     search = plan.make_search()
-    n_draws = problem.n_search_draws(plan.search)
     with Evaluator(problem, device=plan.device) as evaluator:
         for number, candidates in chosen.items():
-            draws = problem.draws("search", run_seed=plan.seed, generation=number, count=n_draws)
+            draws = problem.draws(
+                "search", run_seed=plan.seed, generation=number, search=plan.search
+            )
             for row in candidates:
                 rule = search.space.decode(search.space.decode_text(row.genotype))
                 found = evaluator.evaluate([rule], draws, scales=(row.scale,)).fitness[0]

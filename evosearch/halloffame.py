@@ -28,14 +28,22 @@ class HallOfFame:
 
     The first candidate of a fitness stays, so the order in which candidates come decides between
     equals and nothing else.
+
+    Args:
+        is_fresh: whether draws change with each generation; then fitness of another generation
+            says little, and only the last one is remembered.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_fresh: bool = False) -> None:
+        self._is_fresh = is_fresh
         self._of_size: dict[int, Entry] = {}
         self._best: list[Entry] = []
 
     def update(self, rows: Sequence[CandidateRow]) -> None:
         """Take in the candidates of a generation."""
+        if self._is_fresh:
+            self._of_size.clear()
+            self._best.clear()
         for row in rows:
             if row.status == OK:
                 self._consider(Entry(row.text, row.size, row.fitness, row.scale))

@@ -24,6 +24,8 @@ from evosearch.store.records import chain_digest
 
 logger = logging.getLogger(__name__)
 
+# With fresh draws each generation has another best, and validation costs more than the search.
+VALIDATION_INTERVAL = 20
 BUDGET, DONE, TIME, TARGET, PATIENCE = "budget", "done", "time", "target", "patience"
 
 
@@ -95,7 +97,8 @@ class SearchLoop:
         self._scales = plan.problem.eta_factors if self.search.scores_scales else (1.0,)
         # Fitness of each draw is most of what a run would store; few searches read it.
         self._needs_draws = "per_draw" in self.search.needs
-        self.hall = HallOfFame()
+        self._is_fresh = plan.problem.is_fresh(plan.search)
+        self.hall = HallOfFame(is_fresh=self._is_fresh)
         self.validated: dict[str, ValidationRow] = {}
         self.last = _before_the_first()
         try:
@@ -177,16 +180,18 @@ class SearchLoop:
         self._extra_lifetimes = self._extra_updates = 0
         self.search.tell(genotypes, evaluation)
         self.hall.update(rows)
-        validations = self.validate(self.hall.front())
+        is_due = not self._is_fresh or number % VALIDATION_INTERVAL == 0
+        validations = self.validate(self.hall.front()) if is_due else []
         self.last = self._figures(number, rows, evaluation)
         validations = [_at(row, self.last.evaluations) for row in validations]
         self.validated.update({row.text: row for row in validations})
         self._store.append(self.last, rows, validations, self.search.state_dict(), _events(rows))
 
     def _draws(self, generation: int) -> Draws:
-        problem, plan = self.plan.problem, self.plan
-        count = problem.n_search_draws(plan.search)
-        return problem.draws("search", run_seed=plan.seed, generation=generation, count=count)
+        plan = self.plan
+        return plan.problem.draws(
+            "search", run_seed=plan.seed, generation=generation, search=plan.search
+        )
 
     def _rows(
         self, genotypes: Sequence[Any], candidates: Sequence[Any], evaluation: Evaluation
@@ -317,10 +322,9 @@ class SearchLoop:
         self.last = generations[-1]
         self._wall_before = self.last.wall_s
         self._evaluations_after = [row.evaluations for row in generations[:-1]]
-        is_fresh = self.plan.problem.config.splits["search"].is_fresh
-        rows = self._store.candidates()
+        rows = self._store.candidates(self.last.generation if self._is_fresh else None)
         self.hall.update(rows)
-        if not is_fresh:
+        if not self._is_fresh:
             draws = self._draws(self.last.generation)
             known = [
                 (self.read(row.text), _outcome(row, len(draws)))

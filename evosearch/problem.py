@@ -174,6 +174,11 @@ class Problem:
         own = self._search_config(search).draws
         return self.config.splits[SEARCH].draws if own is None else own
 
+    def is_fresh(self, search: str) -> bool:
+        """Whether a search meets new draws in each generation."""
+        own = self._search_config(search).is_fresh
+        return self.config.splits[SEARCH].is_fresh if own is None else own
+
     def search_settings(self, search: str) -> dict[str, Any]:
         """Return the settings of a search on this problem.
 
@@ -212,7 +217,13 @@ class Problem:
             raise InputError(f"{self.source}: {section}: {error}") from None
 
     def draws(
-        self, split: str, *, run_seed: int = 0, generation: int = 0, count: int | None = None
+        self,
+        split: str,
+        *,
+        run_seed: int = 0,
+        generation: int = 0,
+        count: int | None = None,
+        search: str | None = None,
     ) -> Draws:
         """Return draws of a split.
 
@@ -220,7 +231,8 @@ class Problem:
             split: name of a split.
             run_seed: seed of the run; only search draws depend on it.
             generation: matters where the search draws are fresh in each generation.
-            count: how many; None for the split's own number.
+            count: how many; None for the split's own number, or for that of ``search``.
+            search: name of a search, which may have its own number of draws and fresh ones.
 
         Raises:
             InputError: there is no such split.
@@ -232,7 +244,9 @@ class Problem:
         code = _SPLIT_CODES.get(split)
         code = 3 + zlib.crc32(split.encode()) if code is None else code
         if split == SEARCH:
-            batch = generation if config.is_fresh else 0
+            n = self.n_search_draws(search) if search and count is None else n
+            is_fresh = self.is_fresh(search) if search else config.is_fresh
+            batch = generation if is_fresh else 0
             return Draws(split, tuple((run_seed, code, batch, d) for d in range(n)))
         return Draws(split, tuple((self.config.seed, code, d) for d in range(n)))
 
@@ -456,9 +470,14 @@ def load_problem(
         InputError: there is no such problem, or something in it is wrong.
     """
     path = _problem_path(str(problem))
-    source = str(path) if path.suffix == ".toml" and not _is_shipped(path) else path.name
-    config = build_config(read_toml(path), source=source, preset=preset, overrides=overrides)
-    return Problem(config, source=source, folder=folder or path.resolve().parent)
+    source = path.name if _is_shipped(path) else str(path)
+    values, home = read_toml(path), folder or path.resolve().parent
+    config = build_config(values, source=source, preset=preset, overrides=overrides)
+    loaded = Problem(config, source=source, folder=home)
+    # A mistake in a preset is named now, not when somebody first asks for the preset.
+    for name in config.presets:
+        Problem(build_config(values, source=source, preset=name), source=source, folder=home)
+    return loaded
 
 
 def _is_shipped(path: Path) -> bool:

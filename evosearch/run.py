@@ -283,7 +283,7 @@ def execute(
             path,
             problem=problem.config.to_toml(),
             environment=describe_environment(),
-            facts=plan.to_facts(),
+            facts=plan.to_facts() | {"target": target, "patience": patience},
         )
         with store:
             limits = Limits(time_s, target, patience)
@@ -304,8 +304,12 @@ def resume(
     callbacks: Sequence[Callback] = (),
     on_progress: Callable[[Progress], Any] | None = None,
 ) -> Run:
-    """Continue a run; see ``evosearch.resume``."""
-    from evosearch.loop import BUDGET, DONE, Limits
+    """Continue a run; see ``evosearch.resume``.
+
+    A run that was stopped keeps its target and patience; one that ended by them goes on to its
+    budget.
+    """
+    from evosearch.loop import BUDGET, DONE, PATIENCE, TARGET, Limits
 
     with RunStore(path, is_writer=True) as store:
         store.check()
@@ -325,8 +329,11 @@ def resume(
             if not problem.is_compiled:
                 problem.python_task("search")
             with _evaluator(plan, workers, backend, chunk_size) as evaluator:
+                limits = Limits(time_s, facts.get("target"), facts.get("patience"))
+                if facts.get("stopped_by") in (TARGET, PATIENCE):
+                    limits = Limits(time_s)
                 store.set_facts(result=None, stopped_by=None, budget=plan.budget)
-                _go_on(plan, store, evaluator, Limits(time_s), callbacks, on_progress)
+                _go_on(plan, store, evaluator, limits, callbacks, on_progress)
     return Run(path)
 
 

@@ -69,7 +69,10 @@ def _headline(facts: Mapping[str, Any]) -> str:
 
 def _rule_lines(run: Any, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     champion = facts["champion"]
-    lines = [("evolved", str(champion["text"])), ("simplified", str(champion["simplified"]))]
+    if champion is None:
+        lines = [("champion", "none yet: no candidate was scored on validation draws")]
+    else:
+        lines = [("evolved", str(champion["text"])), ("simplified", str(champion["simplified"]))]
     reference = reference_of(run)
     if reference is not None:
         lines.append((reference[0], reference[1]))
@@ -92,12 +95,10 @@ def reference_of(run: Any) -> tuple[str, str, str] | None:
 def score_table(run: Any) -> Table:
     """Return the champion's scores on all splits beside floor, ceiling and known rules."""
     facts = run.to_json()
-    champion = facts["champion"]
-    fitness = champion["fitness"]
-    rows: list[tuple[Any, ...]] = [
-        ("champion", *(fitness.get(name) for name in ("search", "validation", "test")),
-         champion["normalised_test"])
-    ]  # fmt: skip
+    rows: list[tuple[Any, ...]] = []
+    if (champion := facts["champion"]) is not None:
+        scores = (champion["fitness"].get(n) for n in ("search", "validation", "test"))
+        rows.append(("champion", *scores, champion["normalised_test"]))
     floor, ceiling = facts["floor"], facts["ceiling"]
     named = {
         getattr(run, "floor_name", None): "floor",

@@ -69,7 +69,7 @@ def score_python(
     """Score one candidate by a user's function, draw by draw."""
     try:
         outcome = best_outcome([_score_function(problem, candidate, draws, s) for s in scales])
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         outcome = _failure_of(error, len(draws), scales[0])
     return [outcome], len(draws) * len(scales), 0
 
@@ -142,7 +142,7 @@ def _scaled(candidate: Any, scale: float) -> Any:
     return Rule(parts)
 
 
-def _failure_of(error: Exception, n_draws: int, scale: float) -> Outcome:
+def _failure_of(error: BaseException, n_draws: int, scale: float) -> Outcome:
     if isinstance(error, MemoryError):
         return failure("oom", "out of memory", n_draws, scale)
     status = "invalid" if isinstance(error, EvosearchError) else "failed"

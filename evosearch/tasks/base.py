@@ -9,11 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from evosearch.engine.program import Terminal
 from evosearch.outcome import FloatArray
@@ -28,10 +28,22 @@ Key: TypeAlias = tuple[int, ...]
 TASKS: Registry[type[RuleTask]] = Registry("task", "evosearch.tasks")
 
 
+def _rising(pair: tuple[int, int]) -> tuple[int, int]:
+    if pair[0] > pair[1]:
+        raise ValueError(f"{list(pair)} is no range; its first number must not exceed its second")
+    return pair
+
+
 class TaskSettings(BaseModel):
     """Settings of a task; unknown ones are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Trial: TypeAlias = Annotated[int, Field(ge=0, le=100_000)]
+"""The number of a trial."""
+Flips: TypeAlias = tuple[Annotated[tuple[Trial, Trial], AfterValidator(_rising)], ...]
+"""Inclusive ranges of trials, one a reversal."""
 
 
 @dataclass(frozen=True)

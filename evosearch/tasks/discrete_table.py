@@ -10,6 +10,7 @@ from pydantic import Field
 from evosearch.engine.program import Level, Terminal
 from evosearch.tasks.base import (
     TASKS,
+    Flips,
     Key,
     RuleTask,
     TaskScores,
@@ -30,7 +31,7 @@ class DiscreteTableSettings(TaskSettings):
 
     cues: int = Field(4, ge=1, le=256, description="number of cues, S")
     trials: int = Field(100, ge=1, le=100_000, description="trials a lifetime")
-    flips: tuple[tuple[int, int], ...] = Field(
+    flips: Flips = Field(
         ((35, 65),), description="ranges from which the trials are drawn at which all sides flip"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ class HopfieldSettings(TaskSettings):
     """Settings of ``hopfield_storage``."""
 
     units: int = Field(100, ge=4, le=784, description="units of the memory, N")
-    loads: tuple[int, ...] = Field(
+    loads: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = Field(
         (10, 20, 30, 40, 50), min_length=1, description="numbers of patterns, one condition each"
     )
     passes: int = Field(1, ge=1, le=1000, description="times that each pattern is presented")

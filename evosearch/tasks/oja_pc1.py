@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +33,15 @@ if TYPE_CHECKING:
 SPECTRA = {2: (1.0, 0.5), 3: (1.0, 0.5, 0.0), 5: (1.0, 0.7, 0.2, 0.1, 0.0)}
 
 
+Scale: TypeAlias = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+
+
 class OjaPc1Settings(TaskSettings):
     """Settings of ``oja_pc1``."""
 
     inputs: Literal[2, 3, 5] = Field(3, description="dimension of the data")
     steps: int = Field(500, ge=1, le=1_000_000, description="samples a lifetime")
-    scale: tuple[float, float] = Field(
+    scale: tuple[Scale, Scale] = Field(
         (0.5, 1.5), description="range of the factor on all eigenvalues, drawn for each data set"
     )
     covariance: Literal["spectrum", "random"] = Field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from evosearch.engine.program import Level, Terminal
 from evosearch.outcome import FloatArray
 from evosearch.tasks.base import (
     TASKS,
+    Flips,
     Key,
     RuleTask,
     TaskScores,
@@ -44,12 +45,14 @@ CUE_TERMINALS = (
 class SwitchingCueSettings(TaskSettings):
     """Settings of ``switching_cue``."""
 
-    cues: tuple[int, ...] = Field((1, 4), min_length=1, description="numbers of cues, S")
-    clips: tuple[float, ...] = Field(
+    cues: tuple[Annotated[int, Field(ge=1, le=256)], ...] = Field(
+        (1, 4), min_length=1, description="numbers of cues, S"
+    )
+    clips: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = Field(
         (1.0, 2.0, 4.0), min_length=1, description="weights are held in [-clip, clip]"
     )
     trials: int = Field(100, ge=1, le=100_000, description="trials a lifetime")
-    flips: tuple[tuple[int, int], ...] = Field(
+    flips: Flips = Field(
         ((35, 65),), description="ranges from which the trials are drawn at which all sides flip"
     )
 
