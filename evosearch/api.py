@@ -137,7 +137,7 @@ def _start(problem: Problem, item: str, out: str | Path | None) -> str:
         return _rule(problem, item).text
     champion = load_run(folder).champion
     if champion is None:
-        raise InputError(f"the run {folder} has no champion yet; resume it first.")
+        raise InputError(f"the run {folder} has no champion; resume it if it has not ended.")
     return champion.text
 
 
@@ -275,6 +275,10 @@ def evaluate(
         folder = find_run(candidate, out=out)
         candidate = load_run(folder) if folder is not None else _rule(loaded, str(candidate))
     if hasattr(candidate, "champion"):
+        if candidate.champion is None:
+            raise InputError(
+                f"the run {candidate.path} has no champion; resume it if it has not ended."
+            )
         scale = candidate.champion.scale if scale is None else scale
         candidate = _rule(loaded, candidate.champion.text)
     return score_candidate(
@@ -346,7 +350,9 @@ def export(run: Any, to: str, *, out: str | Path | None = None) -> str | bytes:
     content = export_run(loaded, to)
     if out is not None:
         data = content if isinstance(content, bytes) else content.encode()
-        Path(out).write_bytes(data)
+        target = Path(out)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
     return content
 
 
@@ -361,19 +367,31 @@ def check_search(name: str) -> str:
 def finished_run(problem: Problem, *, search: str, seed: int, **options: Any) -> Run:
     """Return a finished run: read it, continue it or do it, whichever is needed.
 
+    A run that ended before its budget, by a target say, goes on to it; one that ended by time does
+    unless there is a limit of time here too.
+
     Raises:
+        InputError: the run is there, but was extended beyond the budget.
         RunStoppedError: it was stopped by a signal, after saving.
     """
+    from evosearch.loop import BUDGET, DONE, TIME
     from evosearch.run import find_existing
     from evosearch.run import resume as continue_run
 
-    out = runs_folder(options.pop("out", None))
-    folder = find_existing(problem, search, seed=seed, budget=options["budget"], out=out)
+    out, budget = runs_folder(options.pop("out", None)), options["budget"]
+    device = options.get("device", "cpu")
+    folder = find_existing(problem, search, seed=seed, budget=budget, device=device, out=out)
     if folder is None:
         result = run(problem, search=search, seed=seed, out=out, **options)
     else:
         result = load_run(folder)
-        if not result.is_finished:
+        if budget is not None and result.budget != budget:
+            raise InputError(
+                f"the run {folder} was extended to {result.budget} evaluations, {budget} are asked "
+                "for; move it away, or ask for another budget."
+            )
+        ends = (BUDGET, DONE) if options.get("time_s") is None else (BUDGET, DONE, TIME)
+        if not result.is_finished or result.to_json()["stopped_by"] not in ends:
             result = continue_run(folder, **options)
     status = EXIT_OF_STOP.get(str(result.to_json()["stopped_by"]))
     if status is not None:
@@ -462,4 +480,4 @@ def list_runs(problem: str | None = None, *, out: str | Path | None = None) -> T
 
 
 def _first_line(cls: type) -> str:
-    return (cls.__doc__ or "").strip().partition("\n")[0]
+    return (cls.__doc__ or "").strip().partition("\n")[0].replace("``", "")

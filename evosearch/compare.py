@@ -164,7 +164,7 @@ class Comparison:
                 row.success_rate,
                 f"{row.wilson[0]:.2f} to {row.wilson[1]:.2f}",
                 row.median,
-                f"{row.iqr[0]:.4g} to {row.iqr[1]:.4g}" if row.n_runs else None,
+                f"{row.iqr[0]:.4g} to {row.iqr[1]:.4g}" if math.isfinite(row.median) else None,
                 row.evaluations_to_success,
                 row.wall_s,
             )
@@ -269,13 +269,18 @@ def compare(
         if on_rows is not None:
             cell = comparison.cells[-1]
             outcome = "success" if cell.is_success else "no success"
-            on_rows(comparison.table(), f"{name} seed {seed}: {cell.score:.4f}, {outcome}")
+            on_rows(comparison.table(), f"{name} seed {seed}: {_score_text(cell.score)}, {outcome}")
     return comparison
+
+
+def _score_text(score: float) -> str:
+    return f"{score:.4f}" if math.isfinite(score) else "no champion"
 
 
 def _with_run(comparison: Comparison, run: Any, search: str, seed: int) -> Comparison:
     facts = run.to_json()
-    test = facts["champion"]["fitness"].get("test")
+    champion: dict[str, Any] = facts["champion"] or {"text": "", "fitness": {}}
+    test = champion["fitness"].get("test")
     cell = Cell(
         search=search,
         seed=seed,
@@ -285,7 +290,7 @@ def _with_run(comparison: Comparison, run: Any, search: str, seed: int) -> Compa
         evaluations_to_success=run.evaluations_to_success,
         wall_s=float(facts["wall_s"]),
         path=str(run.path),
-        text=str(facts["champion"]["text"]),
+        text=str(champion["text"]),
     )
     return Comparison(
         comparison.problem,

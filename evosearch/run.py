@@ -88,6 +88,13 @@ class Run:
         return int(self._facts["budget"])
 
     @property
+    def options(self) -> list[tuple[str, Any]]:
+        """What makes the same run of its problem file beside search and seed, by option."""
+        device = self._facts["device"]
+        named = [("device", device)] if device != "cpu" else []
+        return [("budget", self.budget), *named, *(("init", t) for t in self._facts["init"])]
+
+    @property
     def digest(self) -> str:
         """Hash over all candidates and fitnesses, equal for equal runs."""
         return self._generations[-1].digest if self._generations else ""
@@ -183,6 +190,12 @@ class Run:
         with reading(self.path) as store:
             counts = store.status_counts()
         return {status: n for status, n in counts.items() if status != "ok"}
+
+    @cached_property
+    def first_fault(self) -> str:
+        """The first candidate without a fitness and why, empty where all have one."""
+        with reading(self.path) as store:
+            return next((detail for _, kind, detail in store.events() if kind != "stopped"), "")
 
     def history(self) -> dict[str, FloatArray]:
         """Return the figures of all generations as columns, each (generations,)."""
@@ -349,10 +362,10 @@ def load_problem_of(run: Run) -> Problem:
 
 
 def find_existing(
-    problem: Problem, search: str, *, seed: int, budget: int | None, out: Path
+    problem: Problem, search: str, *, seed: int, budget: int | None, device: str, out: Path
 ) -> Path | None:
     """Return the folder of a run that was already begun, or None."""
-    path = make_plan(problem, search, seed=seed, budget=budget).folder(out)
+    path = make_plan(problem, search, seed=seed, budget=budget, device=device).folder(out)
     return path if path.is_dir() else None
 
 

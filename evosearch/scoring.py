@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -141,7 +142,9 @@ class KnownScore:
 
 def known_scores(evaluator: Evaluator, problem: Problem) -> dict[str, KnownScore]:
     """Score all known rules of a problem on validation and test draws; remembered in a process."""
-    key = (problem.config.to_toml(), evaluator.device)
+    # of a user's own task neither the folder nor the source is named in the file
+    own = "" if problem.is_compiled else f"{problem.folder}:{problem.source_hash()}"
+    key = (problem.config.to_toml(), own, evaluator.device)
     if key not in _KNOWN_SCORES:
         _KNOWN_SCORES[key] = {
             name: _score_known(evaluator, problem, name) for name in problem.known
@@ -151,7 +154,7 @@ def known_scores(evaluator: Evaluator, problem: Problem) -> dict[str, KnownScore
     return _KNOWN_SCORES[key]
 
 
-_KNOWN_SCORES: dict[tuple[str, str], dict[str, KnownScore]] = {}
+_KNOWN_SCORES: dict[tuple[str, str, str], dict[str, KnownScore]] = {}
 _MAX_KNOWN_SCORES = 32
 
 
@@ -211,5 +214,7 @@ def _known_score(
 def normalise(value: float | None, floor: float | None, ceiling: float | None) -> float | None:
     """Return (value - floor) / (ceiling - floor), None where it means nothing."""
     if value is None or floor is None or ceiling is None or floor == ceiling:
+        return None
+    if not math.isfinite(value):
         return None
     return (value - floor) / (ceiling - floor)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evosearch.display import duration, rich_table
+from evosearch.scoring import normalise
 from evosearch.tables import Table, cell, plain
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def print_table(table: Table) -> None:
 
 def print_run(run: Any, *, report: Path | None = None) -> None:
     """Print a run: the champion beside the best known rule, scores, front, and where it lies."""
-    facts = run.to_json()
+    facts, faults = run.to_json(), _faults(run)
     console = _console()
     console.print(_headline(facts), style="bold")
     console.print()
@@ -51,12 +52,21 @@ def print_run(run: Any, *, report: Path | None = None) -> None:
     if len(front):
         console.print(rich_table(front))
     verdict = {True: "success criterion met", False: "success criterion not met"}
-    for line in (verdict.get(facts["success"], ""), getattr(run, "summary", "")):
+    for line in (verdict.get(facts["success"], ""), getattr(run, "summary", ""), faults):
         if line:
             console.print(f"  {line}", soft_wrap=True)
     console.print(f"  run     {run.path}", soft_wrap=True)
     if report is not None:
         console.print(f"  report  {report}", soft_wrap=True)
+
+
+def _faults(run: Any) -> str:
+    """Return how many candidates have no fitness, and why the first has none."""
+    counts = getattr(run, "faults", None) or {}
+    if not counts:
+        return ""
+    kinds = ", ".join(f"{n:,} {status}" for status, n in counts.items())
+    return f"Candidates without a fitness: {kinds}. The first: {run.first_fault}"
 
 
 def _headline(facts: Mapping[str, Any]) -> str:
@@ -108,15 +118,6 @@ def score_table(run: Any) -> Table:
         label = f"{name} ({named[name]})" if name in named else name
         rows.append((label, None, None, test, normalise(test, floor, ceiling)))
     return Table("scores", ("rule", "search", "validation", "test", "normalised"), tuple(rows))
-
-
-def normalise(value: Any, floor: Any, ceiling: Any) -> float | None:
-    """Return (value - floor) / (ceiling - floor), None where it means nothing."""
-    if not all(isinstance(item, (int, float)) for item in (value, floor, ceiling)):
-        return None
-    if ceiling == floor or not math.isfinite(value):
-        return None
-    return float((value - floor) / (ceiling - floor))
 
 
 def _key(value: Any) -> float:

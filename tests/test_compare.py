@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from evosearch import api
 from evosearch.compare import Cell, Comparison, compare, load_comparison, row_of
 from evosearch.errors import InputError, RunCorruptError
 
@@ -69,6 +70,38 @@ def test_a_search_without_success_has_no_evaluations_to_success():
     assert row.to_json()["median"] is None
 
 
+def test_a_run_without_a_champion_is_a_row_without_a_score(done, tmp_path, monkeypatch):
+    class Empty(FakeRun):
+        def to_json(self):
+            return super().to_json() | {"champion": None, "success": False}
+
+    monkeypatch.setattr(
+        "evosearch.api.finished_run",
+        lambda *a, **k: Empty(score=0.0, path=tmp_path, evaluations_to_success=None),
+    )
+    said = []
+    comparison = compare(
+        "toy", searches=["gp"], seeds=1, out=tmp_path, on_rows=lambda _, text: said.append(text)
+    )
+    assert comparison.rows[0].to_json()["median"] is None
+    assert said == ["gp seed 0: no champion, no success"]
+    assert "nan" not in str(comparison.table())
+
+
+def test_a_run_that_stopped_early_or_was_extended_is_not_taken_for_one_of_the_budget(tmp_path):
+    options = {"search": "random", "seed": 0, "budget": 60, "out": tmp_path}
+    few = {"searches.random.population": "20"}
+    problem = api.load_problem("discrete_table", preset="quick", overrides=few)
+    stopped = api.run(problem, target=-1e9, **options)
+    assert stopped.to_json()["stopped_by"] == "target"
+    whole = api.finished_run(problem, **options)
+    assert whole.path == stopped.path
+    assert whole.to_json()["evaluations"] == 60
+    api.resume(whole.path, budget=120)
+    with pytest.raises(InputError, match="was extended to 120"):
+        api.finished_run(problem, **options)
+
+
 def test_json_has_exactly_the_promised_keys(done, tmp_path):
     facts = compare("toy", searches=["gp", "random"], seeds=5, out=tmp_path).to_json()
     assert list(facts) == ["problem", "budget", "seeds", "rows", "tests"]
@@ -102,8 +135,6 @@ def test_the_table_fills_and_the_file_says_the_same(done, tmp_path):
 
 
 def test_an_interrupted_comparison_keeps_what_is_done(done, tmp_path, monkeypatch):
-    from evosearch import api
-
     work, calls = api.finished_run, []
 
     def stop_at_third(*args, **kwargs):

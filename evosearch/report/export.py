@@ -32,7 +32,7 @@ def export_run(run: Any, to: str) -> str | bytes:
     if to == "csv":
         return history_csv(run)
     if run.champion is None:
-        raise InputError(f"the run {run.path} has no champion yet; resume it first.")
+        raise InputError(f"the run {run.path} has no champion; resume it if it has not ended.")
     if to == "safetensors":
         return arrays(run)
     from evosearch.rules.formats import export_rule

@@ -51,6 +51,7 @@ def view_of_run(run: Any) -> RunView:
         statement=str(getattr(run, "summary", "") or ""),
         settings_text=_settings_text(run.path),
         environment=dict(run.environment or {}),
+        options=run.options,
     )
 
 

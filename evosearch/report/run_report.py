@@ -31,6 +31,7 @@ from evosearch.report.page import (
 )
 from evosearch.report.surfaces import rule_surface
 from evosearch.rules.rule import Rule
+from evosearch.scoring import normalise
 
 FloatArray = NDArray[np.float64]
 
@@ -75,6 +76,7 @@ class RunView:
         statement: what the search itself claims at its end.
         settings_text: the resolved problem file.
         environment: versions and hardware.
+        options: what the command was given beside search and seed, by option.
     """
 
     facts: Mapping[str, Any]
@@ -93,6 +95,7 @@ class RunView:
     statement: str = ""
     settings_text: str = ""
     environment: Mapping[str, Any] = field(default_factory=dict)
+    options: Sequence[tuple[str, Any]] = ()
 
 
 def run_page(view: RunView) -> str:
@@ -197,7 +200,7 @@ def _held_out(view: RunView) -> str:
     own = (champion["fitness"].get("test"), words)
     ordered = sorted([own, *lines], key=lambda line: -_rankable(line[0]))
     rows = [
-        (*words, _number(test), bar(_normalise(test, floor, ceiling))) for test, words in ordered
+        (*words, _number(test), bar(normalise(test, floor, ceiling))) for test, words in ordered
     ]
     index = next(i for i, line in enumerate(ordered) if line is own)
     columns = ("rule", "source", "text", "test", "normalised")
@@ -211,14 +214,6 @@ def _held_out(view: RunView) -> str:
 
 def _rankable(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else -math.inf
-
-
-def _normalise(value: Any, floor: Any, ceiling: Any) -> float | None:
-    if not all(isinstance(item, (int, float)) for item in (value, floor, ceiling)):
-        return None
-    if ceiling == floor or not math.isfinite(value):
-        return None
-    return float((value - floor) / (ceiling - floor))
 
 
 def _pareto(view: RunView) -> str:
@@ -302,11 +297,13 @@ def _costs(view: RunView) -> str:
 def _provenance(view: RunView) -> str:
     facts = view.facts
     rows = [(key, value) for key, value in _flat(view.environment)]
-    problem, search = shlex.quote(str(facts["problem"])), shlex.quote(str(facts["search"]))
-    command = f"evosearch run {problem} --search {search} --seed {facts['seed']}"
+    search = shlex.quote(str(facts["search"]))
+    command = f"evosearch run problem.toml --search {search} --seed {facts['seed']}"
+    command += "".join(f" --{key} {shlex.quote(str(value))}" for key, value in view.options)
     return section(
         "Settings and versions",
         f"<pre>{text(command)}</pre>",
+        paragraph("The file problem.toml, which is shown below, lies in the folder of the run."),
         details("the problem as it was run", view.settings_text) if view.settings_text else "",
         facts_table(rows),
         f"<footer>Run {text(facts['run'])}.</footer>",
