@@ -73,8 +73,10 @@ def _success(
     validation_bar = test_bar = criterion.threshold
     if criterion.reference is not None:
         reference = known[criterion.reference]
-        validation_bar = (reference.validation or 0.0) + criterion.margin
-        test_bar = (reference.test or 0.0) + criterion.margin
+        if reference.validation is None or reference.test is None:  # there is nothing to equal
+            return {"success": None, "evaluations_to_success": None}
+        validation_bar = reference.validation + criterion.margin
+        test_bar = reference.test + criterion.margin
     assert validation_bar is not None
     assert test_bar is not None
     is_met = test >= test_bar if criterion.split == "test" else winner.fitness >= validation_bar
