@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -66,7 +67,7 @@ class Evaluator:
         if device != "cpu" and problem.is_compiled:
             _check_device(device)
         self.problem = problem
-        self.workers = workers or len(os.sched_getaffinity(0))
+        self.workers = workers or _n_cores()
         self.device = device
         own = "threads" if problem.is_compiled else "processes"
         self.backend = own if backend == "auto" else backend
@@ -216,6 +217,13 @@ class Evaluator:
     def _raise_if_cancelled(self) -> None:
         if self.cancel.is_set():
             raise EvaluationCancelledError
+
+
+def _n_cores() -> int:
+    """Return the cores that this process may use; not every system tells more than their number."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _chunk_size(n: int, workers: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from typing import Any
 
 from evosearch.evaluation.executors import Executor
@@ -73,7 +73,15 @@ class Isolated:
             while waiting and len(running) < self._workers:
                 self._warm()
                 number = waiting.pop()
-                running[self._executor.submit(function, *calls[number])] = number, time.monotonic()
+                try:
+                    future = self._executor.submit(function, *calls[number])
+                except BrokenExecutor:  # a worker died just now; calls under way will tell of it
+                    waiting.append(number)
+                    if running:
+                        break
+                    self._restart()
+                    continue
+                running[future] = number, time.monotonic()
             done, _ = wait(running, timeout=POLL_S, return_when=FIRST_COMPLETED)
             if self._is_cancelled():
                 self._restart()
@@ -98,8 +106,6 @@ class Isolated:
         results: dict[int, tuple[str, Any]],
     ) -> list[int]:
         """Take over what is done; return the calls whose worker died."""
-        from concurrent.futures import BrokenExecutor
-
         dead = []
         for future in done:
             number, _ = running.pop(future)

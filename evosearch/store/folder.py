@@ -101,10 +101,13 @@ class RunStore:
     def __init__(self, path: Path, *, is_writer: bool = False) -> None:
         self.path = path
         self._lock = RunLock(path / LOCK_FILE) if is_writer else None
+        db: sqlite3.Connection | None = None
         try:
-            self._db = _connect(path / FILE_NAME, is_writer=is_writer)
+            self._db = db = _connect(path / FILE_NAME, is_writer=is_writer)
             self._check_format()
         except (sqlite3.Error, ValueError) as error:
+            if db is not None:
+                db.close()
             self._release()
             if isinstance(error, InputError):
                 raise

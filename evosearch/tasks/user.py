@@ -93,11 +93,13 @@ def _import(source: str, folder: Path, kind: str) -> Any:
 
 
 def _import_file(path: Path) -> Any:
-    name = "evosearch_user_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
-    if name in sys.modules:
-        return sys.modules[name]
+    """Import a file, once as long as it stays the same: it may change while a notebook runs."""
     if not path.is_file():
         raise FileNotFoundError(path)
+    identity = str(path.resolve()).encode() + path.read_bytes()
+    name = "evosearch_user_" + hashlib.sha256(identity).hexdigest()[:12]
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

@@ -3,12 +3,15 @@
 import itertools
 import threading
 import time
+from concurrent.futures import BrokenExecutor
 
 import numpy as np
 import pytest
 
 from evosearch.errors import InputError
 from evosearch.evaluation import EvaluationCancelledError, Evaluator
+from evosearch.evaluation.executors import SequentialExecutor
+from evosearch.evaluation.isolated import Isolated
 from evosearch.evaluation.outcomes import Outcome, OutcomeCache, best_outcome, candidate_key
 from evosearch.problem import load_problem
 from evosearch.rules.rule import Rule
@@ -402,3 +405,30 @@ def test_a_hanging_task_can_be_cancelled(faulty):
         timer.join()
         evaluator.cancel = threading.Event()
         assert evaluator.evaluate([faulty.read_rule("pre*0.5")], draws).is_ok.all()
+
+
+def test_a_worker_that_dies_while_calls_are_handed_out_ends_nothing():
+    class Broken(SequentialExecutor):
+        """Takes two calls, then is broken until it is restarted."""
+
+        taken = restarts = 0
+
+        def submit(self, function, *args):
+            if self.taken == 2 and not self.restarts:
+                raise BrokenExecutor("a worker died")
+            self.taken += 1
+            return super().submit(function, *args)
+
+        def restart(self):
+            self.restarts += 1
+
+    executor = Broken()
+    isolated = Isolated(
+        executor,
+        workers=1,
+        timeout_s=None,
+        warm_up=(int, ()),
+        is_cancelled=lambda: False,
+    )
+    assert isolated.map(abs, [(-1,), (-2,), (-3,)]) == [("ok", 1), ("ok", 2), ("ok", 3)]
+    assert executor.restarts == 1
