@@ -408,8 +408,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run one command line; return its exit status: 0, 1, 2, 130 or 143."""
     _show_notices()
     command = typer.main.get_command(app)
+    arguments = list(sys.argv[1:] if args is None else args)
     try:
-        arguments = list(sys.argv[1:] if args is None else args)
         with command.make_context("evosearch", arguments) as context:
             return int(command.invoke(context) or 0)
     except typer.Exit as stop:
@@ -424,11 +424,21 @@ def main(args: Sequence[str] | None = None) -> int:
     except Exception as error:
         format_usage = getattr(error, "format_message", None)
         if callable(format_usage):  # typer's own: an unknown option, a missing argument
-            return _fail(f"{str(format_usage()).rstrip('.')}. See evosearch --help.", 2)
+            return _fail(_usage(str(format_usage()), arguments), 2)
         if os.environ.get("EVOSEARCH_DEBUG"):
             raise
+        if isinstance(error, OSError) and error.filename is not None:
+            return _fail(f"{error.filename} cannot be read or written: {error.strerror}.", 1)
         kind = type(error).__name__
         return _fail(f"{kind}: {error} (EVOSEARCH_DEBUG=1 shows where it happened)", 1)
+
+
+def _usage(message: str, arguments: Sequence[str]) -> str:
+    """Return one sentence on a command line that typer does not take, and where to look."""
+    sentence = message if message.endswith(("?", ".")) else f"{message}."
+    if arguments[:1] == ["evaluate"] and message.startswith("No such option"):
+        return f"{sentence} A rule that begins with a minus comes last, after -- alone."
+    return f"{sentence} See evosearch --help."
 
 
 def _show_notices() -> None:

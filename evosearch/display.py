@@ -5,6 +5,7 @@ All of it goes to stderr, so that stdout carries results only.
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Self
@@ -98,8 +99,8 @@ def progress_line(progress: Progress) -> str:
         progress.phase,
         f"generation {progress.generation:,}",
         f"{progress.evaluations:,}{of_budget} evaluations",
-        f"best {progress.best:.4f}",
-        f"median {progress.median:.4f}",
+        f"best {_fitness(progress.best)}",
+        f"median {_fitness(progress.median)}",
         f"size {progress.best_size}",
         f"{si(progress.evaluations_per_s)} evaluations/s",
         f"{si(progress.synapse_updates_per_s)} synapse updates/s",
@@ -109,6 +110,10 @@ def progress_line(progress: Progress) -> str:
     if progress.time_left_s is not None:
         parts.append(f"{duration(progress.time_left_s)} left")
     return " · ".join(part for part in parts if part)
+
+
+def _fitness(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.4f}"
 
 
 def _panel(title: str, progress: Progress) -> RenderableType:
@@ -129,8 +134,8 @@ def _panel(title: str, progress: Progress) -> RenderableType:
     done = f"{progress.evaluations:,}{of_budget}"
     rows = (
         ("generation", f"{progress.generation:,}", "evaluations", done),
-        ("best", f"[bold green]{progress.best:.4f}[/]", "evaluations/s", evaluations_per_s),
-        ("median", f"{progress.median:.4f}", "synapse updates/s", updates_per_s),
+        ("best", f"[bold green]{_fitness(progress.best)}[/]", "evaluations/s", evaluations_per_s),
+        ("median", _fitness(progress.median), "synapse updates/s", updates_per_s),
         ("size", f"{progress.best_size}", "failures", f"{progress.failures:,}"),
         ("phase", progress.phase, "time left", left),
     )
@@ -174,7 +179,7 @@ def rich_table(table: Table, *, title: str | None = None) -> RenderableType:
 
     drawn = RichTable(title=escape(title or table.title), box=box.SIMPLE_HEAD, title_justify="left")
     for index, name in enumerate(table.columns):
-        is_text = any(isinstance(row[index], str) for row in table.rows)
+        is_text = any(isinstance(row[index], str | list | tuple) for row in table.rows)
         drawn.add_column(name, justify="left" if is_text else "right", overflow="fold")
     for row in table.rows:
         drawn.add_row(*(escape(cell(value)) for value in row))

@@ -49,4 +49,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     names = sorted(known)
     match = nearest(name, names)
     hint = f" Did you mean {match!r}?" if match else ""
-    return InputError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")
+    shown = name if len(name) <= 80 else f"{name[:77]}..."
+    return InputError(f"unknown {kind} {shown!r}.{hint} Known: {', '.join(names)}.")

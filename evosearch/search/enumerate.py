@@ -109,7 +109,7 @@ class EnumerateSearch(Search):
         return (
             f"Among all rules of up to {size} nodes over these terminals, operators and constants "
             f"({leaves}; {functions}), counted as functions ({n:,}{equal}), none scores higher on "
-            f"these draws.{failed}"
+            f"these draws than the best found.{failed}"
         )
 
     def _reach(self, n_functions: int) -> None:

@@ -51,5 +51,5 @@ class ExhaustiveSearch(Search):
         """Say what is known once all tables were scored."""
         n = self.space.n_tables
         if self.is_done:
-            return f"Among all {n:,} tables, none scores higher on these draws."
+            return f"Among all {n:,} tables, none scores higher on these draws than the best found."
         return f"{self._position:,} of {n:,} tables were scored."
