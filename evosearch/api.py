@@ -111,6 +111,10 @@ def run(
 
     if target is not None and not math.isfinite(target):
         raise InputError(f"target is {target}; it must be a finite number.")
+    if patience is not None and patience < 1:
+        raise InputError(f"patience is {patience}; it must be at least 1.")
+    if time_s is not None and not time_s > 0:
+        raise InputError(f"time_s is {time_s}; it must be above 0.")
     loaded = load_problem(problem, preset=preset, overrides=settings)
     return execute(
         loaded,
@@ -121,7 +125,7 @@ def run(
         workers=workers,
         backend=backend,
         device=device,
-        init=[_start(loaded, item, out) for item in init],
+        init=[_start(loaded, item, out) for item in ([init] if isinstance(init, str) else init)],
         target=target,
         patience=patience,
         out=runs_folder(out),
@@ -270,6 +274,8 @@ def evaluate(
 
     if scale is not None and not 0 < scale < math.inf:
         raise InputError(f"scale is {scale}; it must be a finite number above 0.")
+    if seeds is not None and seeds < 1:
+        raise InputError(f"seeds is {seeds}; it must be at least 1.")
     loaded = load_problem(problem, preset=preset, overrides=settings)
     if isinstance(candidate, str | Path):
         folder = find_run(candidate, out=out)

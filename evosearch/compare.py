@@ -250,7 +250,7 @@ def compare(
     from evosearch import api
 
     numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-    names = tuple(dict.fromkeys(searches))
+    names = tuple(dict.fromkeys([searches] if isinstance(searches, str) else searches))
     if not names or not numbers:
         raise InputError("a comparison needs at least one search and one seed.")
     loaded = api.load_problem(problem, preset=preset, overrides=settings)

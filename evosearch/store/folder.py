@@ -210,11 +210,6 @@ class RunStore:
             )
         self._drop_old_states()
 
-    def add_validations(self, generation: int, rows: Sequence[ValidationRow]) -> None:
-        """Write scores on validation draws that were made after a generation."""
-        with self._db:
-            self._insert_validations(generation, rows)
-
     def add_event(self, generation: int, kind: str, detail: str) -> None:
         """Write something that happened and that a resumed run must not decide again."""
         with self._db:
