@@ -116,7 +116,7 @@ def score_candidate(
         draws=len(values),
         mean=mean,
         sd=float(np.std(values, ddof=1)) if len(values) > 1 else None,
-        normalised=normalise(mean, floor, ceiling),
+        normalised=normalise(float(outcome.fitness[0]), floor, ceiling),
         floor=floor,
         ceiling=ceiling,
         parameters=len(rule.constants),
@@ -208,7 +208,7 @@ def _known_score(
     rule, fixed = problem.known[name], problem.known_scale[name]
     factor = fixed if fixed is not None else best_scale(evaluator, problem, rule)
     outcome = evaluator.evaluate([rule], draws, scales=(factor,))
-    return float(np.mean(outcome.per_draw[0])) if outcome.status[0] == "ok" else None
+    return float(outcome.fitness[0]) if outcome.status[0] == "ok" else None
 
 
 def normalise(value: float | None, floor: float | None, ceiling: float | None) -> float | None:

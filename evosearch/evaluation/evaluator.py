@@ -108,7 +108,7 @@ class Evaluator:
         """Score candidates, each at its best step size.
 
         Args:
-            candidates: n rules, or vectors for a user's task.
+            candidates: n rules.
             draws: D draws.
             scales: factors of the step size to score each candidate at.
             is_remembered: whether to look up what is known and to remember what is found. Two

@@ -98,7 +98,8 @@ def section(title: str, *parts: str) -> str:
 
 def paragraph(words: str, kind: str = "") -> str:
     """Return a paragraph of the given class."""
-    return f"<p>{text(words)}</p>" if words else ""
+    of_class = f' class="{text(kind)}"' if kind else ""
+    return f"<p{of_class}>{text(words)}</p>" if words else ""
 
 
 def cards(entries: Sequence[tuple[str, Any, str]]) -> str:

@@ -52,8 +52,11 @@ class Rule:
                 parts = {_MAIN[form] if name == "dw" else name: e for name, e in parts.items()}
         elif isinstance(source, Expression):
             parts = {_MAIN[form]: source}
-        else:
+        elif isinstance(source, Mapping):
             parts = dict(source)
+        else:
+            kind = type(source).__name__
+            raise InputError(f"a rule is made of text or expressions, not of {kind}.")
         main = [name for name in ("dw", "w") if name in parts]
         if len(main) != 1:
             raise InputError("a rule has exactly one of the parts 'dw' and 'w'.")
