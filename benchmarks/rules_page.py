@@ -84,7 +84,7 @@ def _oja_pc1(record: dict[str, Any]) -> str:
 
 
 def _oja_digits(record: dict[str, Any]) -> str:
-    lines = ["|cos| between the weights and the first principal component, ten test draws.\n"]
+    lines = ["Absolute cosine of the weights to the first principal component, ten test draws.\n"]
     rows = [(f"oja, η {eta}", f"{v['mean']:.4f} ± {v['sd']:.4f}") for eta, v in
             record["oja"].items()]  # fmt: skip
     for name in ("gp", "cmaes"):
@@ -92,7 +92,7 @@ def _oja_digits(record: dict[str, Any]) -> str:
         n = sum(value > 0.99 for value in values)
         label = f"champions of oja_pc1 by {name}, above .99: {n} of {len(values)}"
         rows.append((label, f"{_mean_sd(values)}, least {min(values):.4f}"))
-    lines.append(_table(("rule", "|cos|"), rows))
+    lines.append(_table(("rule", "absolute cosine"), rows))
     return "\n".join(lines)
 
 
@@ -181,7 +181,7 @@ _SECTIONS = {
     "discrete_table": _discrete_table,
 }
 
-_ABLATED = "--budget 2000 --set \"rule.terminals=['w', 'pre', 'post']\""
+_ABLATED = "--set \"rule.terminals=['w', 'pre', 'post']\""
 _COMMANDS = {
     "delta_rule": (
         "evosearch compare delta_rule --searches gp,cmaes,ga,random --seeds 10",
@@ -198,13 +198,13 @@ _COMMANDS = {
     ),
     "hopfield_storage": (
         "evosearch compare hopfield_storage --searches gp --seeds 10",
-        f"evosearch compare hopfield_storage --searches gp --seeds 10 {_ABLATED}",
+        f"evosearch compare hopfield_storage --searches gp --seeds 10 --budget 2000 {_ABLATED}",
         "evosearch evaluate hopfield_storage RUN --split transfer",
     ),
     "switching_cue": (
         "evosearch compare switching_cue --searches gp --seeds 10",
         "evosearch evaluate switching_cue RUN --split transfer",
-        f"evosearch compare switching_cue --searches gp --seeds 10 {_ABLATED}",
+        f"evosearch compare switching_cue --searches gp --seeds 10 --budget 2000 {_ABLATED}",
     ),
     "discrete_table": ("evosearch compare discrete_table --searches DEFAULT,random --seeds 100",),
 }
