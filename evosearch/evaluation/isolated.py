@@ -11,7 +11,7 @@ from typing import Any
 from evosearch.evaluation.executors import Executor
 
 POLL_S = 0.1
-START_LIMIT_S = 120.0
+START_LIMIT_S = 600.0
 
 
 class Isolated:

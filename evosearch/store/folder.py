@@ -59,6 +59,7 @@ CREATE TABLE events (number INTEGER PRIMARY KEY, generation INTEGER, kind TEXT, 
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 def _readable(method: Callable[P, R]) -> Callable[P, R]:
@@ -223,16 +224,14 @@ class RunStore:
         """Return all generations, in order."""
         names = ", ".join(_GENERATION_COLUMNS)
         rows = self._db.execute(f"SELECT {names} FROM generations ORDER BY generation")
-        return [GenerationRow(*_python(row)) for row in rows]
+        return [_row(GenerationRow, row, missing=math.nan) for row in rows]
 
     @_readable
     def validations(self) -> list[ValidationRow]:
         """Return all scores on validation draws, in the order in which they were made."""
         names = ", ".join(_VALIDATION_COLUMNS)
         rows = self._db.execute(f"SELECT {names} FROM validations ORDER BY number")
-        return [
-            ValidationRow(*row[:2], *(_minus_inf(v) for v in row[2:4]), *row[4:]) for row in rows
-        ]
+        return [_row(ValidationRow, row, missing=-math.inf) for row in rows]
 
     @_readable
     def candidates(self, generation: int | None = None) -> list[CandidateRow]:
@@ -380,12 +379,24 @@ def _sql(values: Sequence[Any]) -> list[Any]:
     return [number_to_sql(value) if isinstance(value, float) else value for value in values]
 
 
-def _python(values: Sequence[Any]) -> list[Any]:
-    return [math.nan if value is None else value for value in values]
+def _row(kind: type[T], values: Sequence[Any], *, missing: float) -> T:
+    """Return a row as its record; a value of another type than its column's is damage.
+
+    Raises:
+        TypeError, ValueError: the row does not hold what was written.
+    """
+    pairs = zip(fields(kind), values, strict=True)  # pyright: ignore[reportArgumentType]
+    return kind(*(_typed(str(field.type), value, missing) for field, value in pairs))
 
 
-def _minus_inf(value: Any) -> float:
-    return -math.inf if value is None else float(value)
+def _typed(name: str, value: Any, missing: float) -> Any:
+    if name == "float":
+        return missing if value is None else float(value)
+    if name == "int":
+        return int(value)
+    if not isinstance(value, str):
+        raise TypeError(f"a text is {type(value).__name__}")
+    return value
 
 
 def _candidate_sql(row: CandidateRow) -> tuple[Any, ...]:
@@ -408,14 +419,14 @@ def _candidate_sql(row: CandidateRow) -> tuple[Any, ...]:
 def _candidate(row: Sequence[Any]) -> CandidateRow:
     genotype, text, size, fitness, status, scale, exploded, is_cached, per_draw, message = row
     return CandidateRow(
-        genotype=genotype,
-        text=genotype if text is None else text,
-        size=size,
-        fitness=_minus_inf(fitness),
-        status=status,
-        scale=scale,
-        exploded=exploded,
+        genotype=_typed("str", genotype, 0.0),
+        text=_typed("str", genotype if text is None else text, 0.0),
+        size=int(size),
+        fitness=_typed("float", fitness, -math.inf),
+        status=_typed("str", status, 0.0),
+        scale=float(scale),
+        exploded=float(exploded),
         is_cached=bool(is_cached),
         per_draw=None if per_draw is None else unpack_floats(per_draw),
-        message=message,
+        message=_typed("str", message, 0.0),
     )

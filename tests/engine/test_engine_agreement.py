@@ -31,7 +31,8 @@ def columns_of(rng, dtype):
     return np.array(values).astype(dtype)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 1e-5)])
+# A power is exp(b log|a|): in float32 its error grows with b log|a|, up to 88.
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 1e-4)])
 def test_random_programs_equal_numpy_relative_to_the_largest_intermediate(dtype, tolerance):
     rng = np.random.default_rng(7)
     expressions = [random_expression(rng, 25) for _ in range(N_PROGRAMS)]
