@@ -22,9 +22,11 @@ import evosearch as es
 from evosearch import api
 from evosearch.evaluation import Evaluator
 from evosearch.problem import Draws, Problem
+from evosearch.rules.fingerprint import fingerprint
 from evosearch.rules.polynomial import polynomial
 from evosearch.rules.rule import Rule
 from evosearch.scoring import best_scale, known_scores
+from evosearch.store.folder import reading
 from evosearch.tables import plain
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -282,9 +284,6 @@ def oja_rank() -> list[dict[str, Any]]:
     for seed in SEEDS:
         budget = problem.default_budget("enumerate")
         run = api.finished_run(problem, search="enumerate", seed=seed, budget=budget)
-        from evosearch.rules.fingerprint import fingerprint
-        from evosearch.store.folder import reading
-
         with reading(run.path) as store:
             rows = [row for row in store.candidates() if row.size == 7]
         wanted = fingerprint(Rule("post*(pre - post*w)"))

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -66,11 +66,6 @@ def run_bench(device: str = "cpu", *, is_quick: bool = False) -> list[BenchRow]:
     for n_rows in ROWS:
         rows += _bench_expressions(rng, n_rows, 40 if is_quick else 200)
     return rows
-
-
-def as_table(rows: Sequence[BenchRow]) -> list[dict[str, Any]]:
-    """Return the rows as dictionaries, for JSON and tables."""
-    return [asdict(row) for row in rows]
 
 
 def random_rule(rng: np.random.Generator, n_nodes: int) -> Rule:

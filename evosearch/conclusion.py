@@ -24,8 +24,7 @@ def conclude(loop: SearchLoop, evaluator: Evaluator) -> dict[str, Any]:
         What the store keeps under ``result``: JSON values.
     """
     problem = loop.plan.problem
-    finalists = loop.hall.finalists()
-    loop.validate(finalists)
+    loop.validate(loop.hall.finalists(), loop.last.evaluations)
     known = known_scores(evaluator, problem)
     winner = loop.champion()
     result: dict[str, Any] = {

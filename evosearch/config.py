@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from evosearch.errors import InputError, nearest
+from evosearch.errors import InputError, did_you_mean, nearest
 
 SCHEMA = 1
 REQUIRED_SPLITS = ("search", "validation", "test")
@@ -224,7 +224,7 @@ def build_config(
         presets: dict[str, Any] = found if isinstance(found, dict) else {}
         known = sorted(presets)
         if preset not in known:
-            hint = _hint(preset, known)
+            hint = did_you_mean(preset, known)
             names = ", ".join(["default", *known])
             raise InputError(f"{source} has no preset {preset!r}.{hint} Allowed: {names}.")
         changes = presets[preset]
@@ -420,12 +420,7 @@ def _unknown(where: str, name: str, known: Any) -> InputError:
         else (f"{where} is an unknown key")
     )
     allowed = ", ".join(names) or "none"
-    return InputError(f"{found}.{_hint(name, names)} Allowed: {allowed}.")
-
-
-def _hint(name: str, names: Any) -> str:
-    match = nearest(name, [str(item) for item in names])
-    return f" Did you mean {match!r}?" if match else ""
+    return InputError(f"{found}.{did_you_mean(name, names)} Allowed: {allowed}.")
 
 
 def _show(value: Any) -> str:

@@ -39,6 +39,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a hint at the known name that is nearest, with a space before it, or nothing."""
+    match = nearest(name, known)
+    return f" Did you mean {match!r}?" if match else ""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     """Build the error for a name that is not registered.
 
@@ -47,7 +53,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
         "unknown search 'cmae'. Did you mean 'cmaes'? Known: cmaes, gp."
     """
     names = sorted(known)
-    match = nearest(name, names)
-    hint = f" Did you mean {match!r}?" if match else ""
+    hint = did_you_mean(name, names)
     shown = name if len(name) <= 80 else f"{name[:77]}..."
     return InputError(f"unknown {kind} {shown!r}.{hint} Known: {', '.join(names)}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import attrgetter
 
 from evosearch.outcome import OK
 from evosearch.store.records import CandidateRow
@@ -76,9 +76,5 @@ class HallOfFame:
         is_good = len(self._best) < N_BEST or entry.fitness > self._best[-1].fitness
         if is_good and all(other.text != entry.text for other in self._best):
             self._best.append(entry)
-            self._best.sort(key=_minus_fitness)
+            self._best.sort(key=attrgetter("fitness"), reverse=True)
             del self._best[N_BEST:]
-
-
-def _minus_fitness(entry: Any) -> float:
-    return -entry.fitness

@@ -130,19 +130,30 @@ class SearchLoop:
             if self._on_generation is not None:
                 self._on_generation(self.last.generation)
 
-    def validate(self, entries: Sequence[Entry]) -> list[ValidationRow]:
-        """Score entries that were not yet, on validation draws at all step size factors."""
+    def validate(self, entries: Sequence[Entry], evaluations: int) -> list[ValidationRow]:
+        """Score entries that were not yet, on validation draws at all step size factors.
+
+        Args:
+            entries: of the hall of fame.
+            evaluations: candidate evaluations made so far, which the rows record.
+        """
         new = [entry for entry in entries if entry.text not in self.validated]
+        if not new:
+            return []
+        problem = self.plan.problem
+        found = self._evaluator.evaluate(
+            [self.read(entry.text) for entry in new],
+            problem.draws("validation"),
+            scales=problem.eta_factors,
+            is_remembered=False,
+        )
+        self._extra_lifetimes += found.lifetimes
+        self._extra_updates += found.synapse_updates
         rows = [
-            ValidationRow(
-                entry.text,
-                entry.size,
-                entry.fitness,
-                float(evaluation.fitness[0]),
-                float(evaluation.scale[0]),
-                self.last.evaluations,
+            ValidationRow(entry.text, entry.size, entry.fitness, fitness, scale, evaluations)
+            for entry, fitness, scale in zip(
+                new, found.fitness.tolist(), found.scale.tolist(), strict=True
             )
-            for entry, evaluation in zip(new, self._score_each(new), strict=True)
         ]
         self.validated.update({row.text: row for row in rows})
         return rows
@@ -156,19 +167,6 @@ class SearchLoop:
         rows = [row for row in self.validated.values() if math.isfinite(row.fitness)]
         return min(rows, key=lambda row: (price * row.size - row.fitness, row.size), default=None)
 
-    def _score_each(self, entries: Sequence[Entry]) -> list[Evaluation]:
-        problem = self.plan.problem
-        draws = problem.draws("validation")
-        candidates = [self.read(entry.text) for entry in entries]
-        if not candidates:
-            return []
-        whole = self._evaluator.evaluate(
-            candidates, draws, scales=problem.eta_factors, is_remembered=False
-        )
-        self._extra_lifetimes += whole.lifetimes
-        self._extra_updates += whole.synapse_updates
-        return [_one_of(whole, number) for number in range(len(candidates))]
-
     def _generation(self, genotypes: Sequence[Any]) -> None:
         number = self.last.generation + 1
         draws = self._draws(number)
@@ -181,10 +179,9 @@ class SearchLoop:
         self.search.tell(genotypes, evaluation)
         self.hall.update(rows)
         is_due = not self._is_fresh or number % VALIDATION_INTERVAL == 0
-        validations = self.validate(self.hall.front()) if is_due else []
+        spent = self.last.evaluations + evaluation.cost
+        validations = self.validate(self.hall.front(), spent) if is_due else []
         self.last = self._figures(number, rows, evaluation)
-        validations = [_at(row, self.last.evaluations) for row in validations]
-        self.validated.update({row.text: row for row in validations})
         self._store.append(self.last, rows, validations, self.search.state_dict(), _events(rows))
 
     def _draws(self, generation: int) -> Draws:
@@ -342,26 +339,6 @@ def _outcome(row: CandidateRow, n_draws: int) -> Outcome:
     assert row.per_draw is not None, "a candidate that was scored has its draws"
     per_draw = row.per_draw if row.per_draw.size else np.full(n_draws, np.nan)
     return Outcome(row.status, row.fitness, per_draw, row.scale, row.exploded, row.message)
-
-
-def _one_of(evaluation: Evaluation, number: int) -> Evaluation:
-    part = slice(number, number + 1)
-    return Evaluation(
-        evaluation.fitness[part],
-        evaluation.status[part],
-        evaluation.size[part],
-        evaluation.per_draw[part],
-        evaluation.scale[part],
-        evaluation.exploded[part],
-        evaluation.is_cached[part],
-        cost=0,
-    )
-
-
-def _at(row: ValidationRow, evaluations: int) -> ValidationRow:
-    return ValidationRow(
-        row.text, row.size, row.search_fitness, row.fitness, row.scale, evaluations
-    )
 
 
 def _events(rows: Sequence[CandidateRow]) -> list[tuple[str, str]]:

@@ -264,11 +264,18 @@ class Problem:
     def prepare(self, draws: Draws) -> None:
         """Build the lifetimes of ``draws`` now, e.g. before threads share them."""
         if self.is_compiled:
-            self._lifetimes(draws)
+            self.lifetimes(draws)
 
     def lifetimes(self, draws: Draws) -> list[Lifetime]:
         """Return the lifetimes of ``draws``, one a condition; the last few are kept."""
-        return self._lifetimes(draws)
+        key = (draws.split, draws.digest)
+        if key not in self._built:
+            self._built[key] = self.task(draws.split).lifetimes(draws.keys, draws.split)
+            while len(self._built) > _MAX_BUILT:
+                self._built.popitem(last=False)
+        else:
+            self._built.move_to_end(key)
+        return self._built[key]
 
     def score_rules(
         self,
@@ -291,7 +298,7 @@ class Problem:
         from evosearch.engine.run import run_lifetimes
         from evosearch.rules.lower import lower
 
-        lifetimes = self._lifetimes(draws)
+        lifetimes = self.lifetimes(draws)
         lowered = {id(rule): rule for rule in rules}
         programs = {key: lower(rule, self.terminals) for key, rule in lowered.items()}
         batch = [programs[id(rule)] for rule in rules]
@@ -332,16 +339,6 @@ class Problem:
             synapse_updates,
             scores.metrics,
         )
-
-    def _lifetimes(self, draws: Draws) -> list[Lifetime]:
-        key = (draws.split, draws.digest)
-        if key not in self._built:
-            self._built[key] = self.task(draws.split).lifetimes(draws.keys, draws.split)
-            while len(self._built) > _MAX_BUILT:
-                self._built.popitem(last=False)
-        else:
-            self._built.move_to_end(key)
-        return self._built[key]
 
     def _catalogue(self) -> tuple[Terminal, ...]:
         """Return all terminals that the task offers, those of the rule section first checked."""

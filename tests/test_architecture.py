@@ -25,6 +25,10 @@ LONG_FUNCTIONS = {
 }
 LONG_MODULES = {}
 
+# What stands above a run, and what makes one.
+FRONT = ("evosearch.report", "evosearch.api", "evosearch.cli")
+RUNNING = ("evosearch.evaluation", "evosearch.store", "evosearch.run", *FRONT)
+
 # A part, and the parts it never imports, at module level or inside functions.
 NEVER_IMPORTS = {
     "evosearch.engine.program": ("evosearch",),
@@ -34,72 +38,20 @@ NEVER_IMPORTS = {
         "evosearch.search",
         "evosearch.spaces",
         "evosearch.problem",
-        "evosearch.evaluation",
-        "evosearch.store",
-        "evosearch.run",
-        "evosearch.report",
-        "evosearch.api",
-        "evosearch.cli",
+        *RUNNING,
     ),
     "evosearch.rules": (
         "evosearch.tasks",
         "evosearch.search",
         "evosearch.spaces",
         "evosearch.problem",
-        "evosearch.evaluation",
-        "evosearch.store",
-        "evosearch.run",
-        "evosearch.report",
-        "evosearch.api",
-        "evosearch.cli",
+        *RUNNING,
     ),
-    "evosearch.spaces": (
-        "evosearch.search",
-        "evosearch.tasks",
-        "evosearch.problem",
-        "evosearch.evaluation",
-        "evosearch.store",
-        "evosearch.run",
-        "evosearch.report",
-        "evosearch.api",
-        "evosearch.cli",
-    ),
-    "evosearch.search": (
-        "evosearch.tasks",
-        "evosearch.problem",
-        "evosearch.evaluation",
-        "evosearch.store",
-        "evosearch.run",
-        "evosearch.scoring",
-        "evosearch.report",
-        "evosearch.api",
-        "evosearch.cli",
-    ),
-    "evosearch.tasks": (
-        "evosearch.search",
-        "evosearch.spaces",
-        "evosearch.evaluation",
-        "evosearch.store",
-        "evosearch.run",
-        "evosearch.report",
-        "evosearch.api",
-        "evosearch.cli",
-    ),
-    "evosearch.evaluation": (
-        "evosearch.search",
-        "evosearch.run",
-        "evosearch.report",
-        "evosearch.api",
-        "evosearch.cli",
-    ),
-    "evosearch.store": (
-        "evosearch.search",
-        "evosearch.tasks",
-        "evosearch.evaluation",
-        "evosearch.report",
-        "evosearch.api",
-        "evosearch.cli",
-    ),
+    "evosearch.spaces": ("evosearch.search", "evosearch.tasks", "evosearch.problem", *RUNNING),
+    "evosearch.search": ("evosearch.tasks", "evosearch.problem", "evosearch.scoring", *RUNNING),
+    "evosearch.tasks": ("evosearch.search", "evosearch.spaces", *RUNNING),
+    "evosearch.evaluation": ("evosearch.search", "evosearch.run", *FRONT),
+    "evosearch.store": ("evosearch.search", "evosearch.tasks", "evosearch.evaluation", *FRONT),
 }
 
 # Whatever runs text or bytes as code. A call is written as in the source: a name, or the last

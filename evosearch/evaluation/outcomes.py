@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from evosearch.outcome import OK, FloatArray
+from evosearch.outcome import FloatArray
 from evosearch.rules.rule import Rule
 
 MAX_REMEMBERED = 200_000
@@ -51,8 +51,8 @@ def best_outcome(parts: Iterable[Outcome]) -> Outcome:
     """
     best: Outcome | None = None
     for part in parts:
-        is_better = best is None or (part.status == OK and part.fitness > best.fitness)
-        if is_better or (best is not None and part.status == OK and best.status != OK):
+        # the fitness of one that is not ok is -inf
+        if best is None or part.fitness > best.fitness:
             best = part
     assert best is not None, "a candidate is scored at one step size at least"
     return best

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from evosearch.errors import InputError, nearest
+from evosearch.errors import InputError, did_you_mean
 from evosearch.rules.expression import Expression, Node
 from evosearch.rules.primitives import ARITY, PRIMITIVES
 from evosearch.rules.rule import Rule
@@ -284,8 +284,7 @@ class _Reader:
             self._fail(start, f"found {token[:40]!r} after a value", "an operator")
 
     def _unknown(self, start: int, kind: str, name: str, known: list[str]) -> None:
-        match = nearest(name, known)
-        hint = f" Did you mean {match!r}?" if match else ""
+        hint = did_you_mean(name, known)
         raise InputError(
             f"{self._source}, position {start + 1}: unknown {kind} {name[:40]!r}.{hint} "
             f"Known: {', '.join(known)}."

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evosearch.errors import InputError, RunError, nearest
+from evosearch.errors import InputError, RunError, did_you_mean
 from evosearch.tasks.base import PythonTask
 
 
@@ -44,8 +44,7 @@ def load_user_task(kind: str, folder: Path, settings: Mapping[str, Any]) -> Pyth
     function: Any = module
     for part in attribute.split("."):
         if not hasattr(function, part):
-            match = nearest(attribute, dir(module))
-            hint = f" Did you mean {match!r}?" if match else ""
+            hint = did_you_mean(attribute, dir(module))
             raise InputError(f"task.kind is {kind!r}, but {source} has no {attribute!r}.{hint}")
         function = getattr(function, part)
     if not callable(function):

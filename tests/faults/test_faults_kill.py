@@ -162,6 +162,16 @@ def test_what_is_printed_after_a_stop_can_be_typed(tmp_path, capfd):
     assert capfd.readouterr().out.count("\n") == 1
 
 
+def run_changed(code, tmp_path):
+    """Run the command in a process whose source is ``code``."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *command(tmp_path)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
 def test_a_stop_before_the_first_generation_is_a_stop(tmp_path):
     code = (
         "import sys, signal; from evosearch import cli; import evosearch.loop as loop;"
@@ -170,12 +180,7 @@ def test_a_stop_before_the_first_generation_is_a_stop(tmp_path):
         "signal.raise_signal(signal.SIGINT), ask(*args));"
         "sys.exit(cli.main(sys.argv[1:]))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *command(tmp_path)],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    done = run_changed(code, tmp_path)
     assert done.returncode == 130, done.stderr
     assert "evosearch resume" in done.stderr
     assert "Traceback" not in done.stderr
@@ -188,11 +193,6 @@ def test_a_second_interrupt_ends_at_once(tmp_path):
         "signal.raise_signal(signal.SIGINT), signal.raise_signal(signal.SIGINT));"
         "sys.exit(cli.main(sys.argv[1:]))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *command(tmp_path)],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    done = run_changed(code, tmp_path)
     assert done.returncode == 130, done.stderr
     assert "Traceback" not in done.stderr
