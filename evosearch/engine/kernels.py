@@ -101,7 +101,6 @@ def execute(
     for expansions from post units to synapses.
     """
     n = u8(count)
-    zero, one = ws.dtype.type(0), ws.dtype.type(1)
     for i in range(start, end):
         op = code[i, 0]
         d, a, b = off[site, code[i, 1]], off[site, code[i, 2]], off[site, code[i, 3]]
@@ -137,8 +136,7 @@ def execute(
                 ws[d + t] = abs(ws[a + t])
         elif op == _SIGN:
             for t in range(n):
-                value = ws[a + t]
-                ws[d + t] = el.select(value > zero, one, el.select(value < zero, -one, zero))
+                ws[d + t] = el.sign(ws[a + t])
         elif op == _SQRT:
             for t in range(n):
                 ws[d + t] = math.sqrt(abs(ws[a + t]))
