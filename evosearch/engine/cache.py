@@ -18,7 +18,7 @@ import numba
 def engine_digest() -> str:
     """Hash the engine's sources, the compiler's versions and the processor."""
     digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(source.name.encode())
         digest.update(source.read_bytes())
     for fact in (

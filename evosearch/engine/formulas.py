@@ -257,8 +257,7 @@ def power(o: Arithmetic, a: Any, b: Any) -> Any:
 
 def divide(o: Arithmetic, a: Any, b: Any) -> Any:
     """Return a / b, with a / 0 = 0."""
-    is_zero = o.equal(b, o.real(0.0))
-    return o.select(is_zero, o.real(0.0), o.div(a, o.select(is_zero, o.real(1.0), b)))
+    return o.select(o.equal(b, o.real(0.0)), o.real(0.0), o.div(a, b))
 
 
 def sin(o: Arithmetic, x: Any) -> Any:

@@ -10,6 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from evosearch.engine import elementary as el
 from evosearch.engine import kernels, philox
@@ -426,6 +429,32 @@ def run_group(
     return step
 
 
+@intrinsic
+def _call_native(
+    typing: Any, address: Any, ws: Any, data: Any, tables: Any, index: Any, indices: Any,
+    group: Any, values: Any, first: Any, eta: Any, bounds: Any,
+) -> Any:  # fmt: skip
+    """Call a compiled life at an address; ``first`` is the place of the rule's constants."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = ir.IntType(8).as_pointer()
+
+        def start_of(k: int) -> Any:
+            array = context.make_array(signature.args[k])(context, builder, args[k])
+            return builder.bitcast(array.data, pointer)
+
+        values_array = context.make_array(signature.args[7])(context, builder, args[7])
+        constants = builder.bitcast(builder.gep(values_array.data, [args[8]]), pointer)
+        operands = [*(start_of(k) for k in range(1, 6)), args[6], constants, args[9], start_of(10)]
+        kind = ir.FunctionType(ir.IntType(32), [operand.type for operand in operands])
+        function = builder.inttoptr(args[0], kind.as_pointer())
+        return builder.call(function, operands)
+
+    return types.int32(
+        types.int64, ws, data, tables, index, indices, types.int64, values, types.int64, eta, bounds
+    ), codegen
+
+
 @compiled_with_allocation
 def run_chunk(
     ws: Any, off: Any, n_buffer: Any, phases: Any, code: Any, code_start: Any, ends: Any,
@@ -433,9 +462,12 @@ def run_chunk(
     output_start: Any, map_outputs: Any, n_candidates: Any, binds: Any, shapes: Any,
     map_sizes: Any, births: Any, data: Any, tables: Any, index: Any, indices: Any, keys: Any,
     lanes: Any, eta: Any, bounds: Any, flags: Any, result_units: Any, results: Any,
-    exploded: Any, clipped: Any,
+    exploded: Any, clipped: Any, natives: Any, n_applications: Any,
 ) -> Any:  # fmt: skip
     """Live all lives of a chunk of candidates; return the synapse updates made.
+
+    ``natives`` (P,) holds addresses of compiled lives or 0. Those make ``n_applications`` of the
+    rule; a life that does not stay finite is lived once more, by the interpreter.
 
     ``results`` is (P, D, k) float64 and takes the values of ``result_units``, ``exploded`` (P, D)
     the rule application at which a life ended or -1, ``clipped`` (P, D) the share of weights
@@ -449,26 +481,29 @@ def run_chunk(
         rule_levels = levels[level_start[p] : level_start[p + 1]]
         rule_outputs = outputs[output_start[p] : output_start[p + 1]]
         for group in range(n_groups):
-            for t in range(n_buffer * lanes):
-                ws[t] = ws.dtype.type(0)
-            scratch = _place_all(
-                ws, off, n_buffer * lanes, levels, level_start, constants, values, constant_start,
-                p, n_candidates, binds, shapes, map_sizes, lanes,
-            )  # fmt: skip
             first = group * lanes
             n_here = min(lanes, n_draws - first)
             ended = exploded[p, first : first + n_here]
-            for k in range(births.shape[0]):
-                _load(ws, births, k, 0, data, tables, index, indices, group, lanes)
-            if flags[1]:
-                for r in range(shapes.shape[0]):
-                    size = u8(shapes[r, 0]) * u8(shapes[r, 1]) * lanes
-                    _copy(ws, u8(shapes[r, 2]) * lanes, u8(shapes[r, 3]) * lanes, size)
-            steps = run_group(
-                ws, off, phases, code, code_start, ends, rule_levels, rule_outputs, map_outputs,
-                p, n_candidates, binds, shapes, scratch, data, tables, index, indices, keys, group,
-                lanes, eta[p], bounds, flags, ended, counters, starts,
-            )  # fmt: skip
+            _begin(ws, n_buffer * lanes, births, data, tables, index, indices, group, lanes,
+                   shapes, flags)  # fmt: skip
+            steps = n_applications
+            is_finite = natives[p] != 0 and _call_native(
+                natives[p], ws, data, tables, index, indices, np.int64(group), values,
+                constant_start[p], eta[p], bounds,
+            ) == 0  # fmt: skip
+            if not is_finite:
+                if natives[p] != 0:
+                    _begin(ws, n_buffer * lanes, births, data, tables, index, indices, group,
+                           lanes, shapes, flags)  # fmt: skip
+                scratch = _place_all(
+                    ws, off, n_buffer * lanes, levels, level_start, constants, values,
+                    constant_start, p, n_candidates, binds, shapes, map_sizes, lanes,
+                )  # fmt: skip
+                steps = run_group(
+                    ws, off, phases, code, code_start, ends, rule_levels, rule_outputs,
+                    map_outputs, p, n_candidates, binds, shapes, scratch, data, tables, index,
+                    indices, keys, group, lanes, eta[p], bounds, flags, ended, counters, starts,
+                )  # fmt: skip
             for lane in range(n_here):
                 lived = steps if ended[lane] < 0 else ended[lane]
                 updates += lived
@@ -476,6 +511,22 @@ def run_chunk(
                     results[p, first + lane, k] = ws[u8(result_units[k]) * lanes + lane]
                 clipped[p, first + lane] = _clip_share(ws, shapes, bounds, lanes, lane)
     return updates
+
+
+@compiled
+def _begin(
+    ws: Any, size: Any, births: Any, data: Any, tables: Any, index: Any, indices: Any, group: Any,
+    lanes: Any, shapes: Any, flags: Any,
+) -> None:  # fmt: skip
+    """Set all buffers to their values at birth."""
+    for t in range(size):
+        ws[t] = ws.dtype.type(0)
+    for k in range(births.shape[0]):
+        _load(ws, births, k, 0, data, tables, index, indices, group, lanes)
+    if flags[1]:
+        for r in range(shapes.shape[0]):
+            n = u8(shapes[r, 0]) * u8(shapes[r, 1]) * lanes
+            _copy(ws, u8(shapes[r, 2]) * lanes, u8(shapes[r, 3]) * lanes, n)
 
 
 @compiled

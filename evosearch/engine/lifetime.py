@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,6 +24,10 @@ from evosearch.rules.rule import Rule
 
 MAX_SIDE_BY_SIDE_INPUTS = 15
 """Up to this many inputs a row does not fill a vector, and draws stand side by side instead."""
+
+
+MAX_DRAWN_AHEAD = 2**22
+"""Random numbers of one life, all draws together, that are kept in memory as a table."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +138,20 @@ class Lifetime:
     projection: Projection
     dtype: np.dtype[Any]
     draw_keys: NDArray[np.uint32]
-    n_rule_applications: int
-    n_streams: int
-    cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    cache: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    @cached_property
+    def n_rule_applications(self) -> int:
+        """How often the rule is applied, all sites together, in a life that stays finite."""
+        loops, applications = [1], 0
+        for op, times in self.phases[:, [ph.OP, ph.A]].tolist():
+            if op == ph.REPEAT:
+                loops.append(loops[-1] * times)
+            elif op == ph.REPEAT_END:
+                loops.pop()
+            elif op == ph.RULE:
+                applications += loops[-1]
+        return applications
 
     @property
     def n_draws(self) -> int:
@@ -186,8 +202,7 @@ class LifetimeBuilder:
         self._shared_indices: list[bool] = []
         self._outputs: list[Buffer] = []
         self._loops: list[int] = []
-        self._applications = 0
-        self._streams = 0
+        self._random: list[tuple[int, int]] = []
 
     def scalar(self, name: str) -> Buffer:
         """Declare one number, 0 at birth."""
@@ -297,7 +312,6 @@ class LifetimeBuilder:
         birth = self._buffer("birth", matrix.n_out, matrix.n_in, Level.SYNAPSE)
         self._phases.append(self._row(ph.RULE, len(self._sites)))
         self._sites.append(RuleSite(matrix, birth, dict(terminals)))
-        self._applications += int(np.prod(self._loops, dtype=np.int64))
 
     def random(self, target: Buffer, kind: str) -> None:
         """Fill with numbers from N(0, 1) (``"normal"``) or U(0, 1) (``"uniform"``)."""
@@ -308,11 +322,11 @@ class LifetimeBuilder:
             counter = Row(0, tuple(int(k == depth) for k in range(ph.MAX_DEPTH)))
             step = step + counter * stride
             stride *= self._loops[depth]
+        self._random.append((len(self._phases), stride))
         self._phases.append(
             self._row(ph.RANDOM, target.start, target.size, int(kind == "normal"),
-                      self._streams, row=step)
+                      len(self._random) - 1, row=step)
         )  # fmt: skip
-        self._streams += 1
 
     def argmax(self, target: Buffer, source: Buffer) -> None:
         """Write 1 at the first greatest unit of ``source`` and 0 elsewhere."""
@@ -349,23 +363,45 @@ class LifetimeBuilder:
             if not is_shared and len(array) != len(keys):
                 raise InputError(f"a table holds {len(array)} draws, the life has {len(keys)}.")
         real = np.dtype(dtype)
+        phases = np.array(self._phases, np.int64).reshape(-1, ph.WIDTH)
+        drawn = self._draw_ahead(phases, keys)
         return Lifetime(
-            phases=np.array(self._phases, np.int64).reshape(-1, ph.WIDTH),
+            phases=phases,
             n_units=self._units,
             sites=tuple(self._sites),
             maps=tuple(self._maps),
             births=np.array(self._births, np.int64).reshape(-1, ph.WIDTH),
-            tables=tuple(np.ascontiguousarray(table, real) for table in self._tables),
-            is_shared_table=tuple(self._shared_tables),
+            tables=tuple(np.ascontiguousarray(table, real) for table in (*self._tables, *drawn)),
+            is_shared_table=(*self._shared_tables, *(False for _ in drawn)),
             indices=tuple(self._indices),
             is_shared_index=tuple(self._shared_indices),
             outputs=tuple(self._outputs),
             projection=projection or Projection(),
             dtype=real,
             draw_keys=keys,
-            n_rule_applications=self._applications,
-            n_streams=self._streams,
         )
+
+    def _draw_ahead(
+        self, phases: NDArray[np.int64], keys: NDArray[np.uint32]
+    ) -> list[NDArray[np.float64]]:
+        """Turn random phases into rows of tables: all candidates meet the same numbers.
+
+        Returns the tables, (D, steps, n) each; what would fill too much memory stays a phase.
+        """
+        from evosearch.engine.philox import fill
+
+        tables: list[NDArray[np.float64]] = []
+        free = MAX_DRAWN_AHEAD
+        for pc, steps in self._random:
+            target, n, is_normal, stream = (int(k) for k in phases[pc, [ph.A, ph.B, ph.C, ph.D]])
+            free -= len(keys) * steps * n
+            if free < 0:
+                break
+            numbers = np.empty((len(keys), steps, n))
+            fill(keys, 0, stream, is_normal == 1, numbers)
+            phases[pc, : ph.ROW] = (ph.LOAD, target, n, len(self._tables) + len(tables), -1, 0)
+            tables.append(numbers)
+        return tables
 
     def _buffer(self, name: str, n_out: int, n_in: int, level: Level) -> Buffer:
         if n_out < 1 or n_in < 1:

@@ -49,15 +49,17 @@ def normal(first: Any, second: Any) -> Any:
 
 
 @compiled
-def fill(keys: Any, step: Any, stream: Any, is_normal: Any, out: Any) -> None:
-    """Fill ``out`` (D, n) float64 with the numbers of one phase at one iteration."""
+def fill(keys: Any, first_step: Any, stream: Any, is_normal: Any, out: Any) -> None:
+    """Fill ``out`` (D, steps, n) float64 with the numbers of one phase."""
     for draw in range(out.shape[0]):
         k0, k1 = np.uint64(keys[draw, 0]), np.uint64(keys[draw, 1])
-        for unit in range(out.shape[1]):
-            a, b, c, d = philox(
-                np.uint64(step), np.uint64(unit), np.uint64(stream), np.uint64(0), k0, k1
-            )
-            value = uniform(a, b)
-            if is_normal:
-                value = normal(value, uniform(c, d))
-            out[draw, unit] = value
+        for step in range(out.shape[1]):
+            counter = np.uint64(first_step + step)
+            for unit in range(out.shape[2]):
+                a, b, c, d = philox(
+                    counter, np.uint64(unit), np.uint64(stream), np.uint64(0), k0, k1
+                )
+                value = uniform(a, b)
+                if is_normal:
+                    value = normal(value, uniform(c, d))
+                out[draw, step, unit] = value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,10 @@ from evosearch.engine.contract import BLOCK, LANES
 from evosearch.engine.lifetime import Lifetime, program_terminals
 from evosearch.engine.program import Level, Program
 from evosearch.errors import InputError
+
+
+Tier: TypeAlias = Literal["auto", "interpreter", "native", "native-1"]
+"""``native`` and ``native-1`` compile all rules, at code generation level 0 or 1."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,12 @@ class LifeResult:
 
 
 def run_lifetimes(
-    life: Lifetime, programs: Sequence[Program], eta: Any, *, device: str = "cpu"
+    life: Lifetime,
+    programs: Sequence[Program],
+    eta: Any,
+    *,
+    device: str = "cpu",
+    tier: Tier = "auto",
 ) -> LifeResult:
     """Live ``life`` once for every program and draw.
 
@@ -47,6 +56,7 @@ def run_lifetimes(
         eta: (P,) step sizes, or one for all; increments are multiplied by it.
         device: ``"cpu"`` for the compiled engine, else a torch device such as ``"cuda"``, or
             ``"torch"`` for the torch path on the CPU.
+        tier: how the CPU lives them; never visible in results.
 
     Raises:
         InputError: a program reads a terminal that the life does not offer.
@@ -78,7 +88,8 @@ def run_lifetimes(
     exploded = np.full((n, life.n_draws), -1, np.int64)
     clipped = np.zeros((n, life.n_draws))
     n_sites = len(life.sites) + len(life.maps)
-    workspace = _workspace(life, batch)
+    natives, native_scratch = _natives(life, programs, tier)
+    workspace = _workspace(life, batch, native_scratch)
     offsets = np.zeros((n_sites, int(batch.register_counts.max(initial=1))), np.uint64)
     with announced(str(life.dtype)):
         applications = interpreter.run_chunk(
@@ -88,9 +99,25 @@ def run_lifetimes(
             batch.outputs[batch.output_start[n] :], n, binds, shapes,
             np.array([site.target.size for site in life.maps], np.int64), life.births, layout.data,
             layout.tables, layout.index, layout.indices, life.draw_keys, np.uint64(lanes),
-            steps.astype(life.dtype), bounds, flags, units, results, exploded, clipped,
+            steps.astype(life.dtype), bounds, flags, units, results, exploded, clipped, natives,
+            life.n_rule_applications,
         )  # fmt: skip
     return LifeResult(results, exploded, clipped.mean(axis=1), int(applications) * life.synapses)
+
+
+def _natives(
+    life: Lifetime, programs: Sequence[Program], tier: Tier
+) -> tuple[NDArray[np.int64], int]:
+    """Return the address of each program's compiled life, 0 for none, and the scratch needed."""
+    addresses = np.zeros(len(programs), np.int64)
+    if tier == "interpreter" or not life.sites:
+        return addresses, 0
+    from evosearch.engine.native import tiers
+
+    functions = tiers.choose(life, programs, tier)
+    for p, function in enumerate(functions):
+        addresses[p] = function.address if function else 0
+    return addresses, max((f.scratch for f in functions if f), default=0)
 
 
 @dataclass(frozen=True)
@@ -220,7 +247,7 @@ def _side_by_side(array: NDArray[Any], lanes: int) -> NDArray[Any]:
     return np.ascontiguousarray(np.moveaxis(grouped, 1, -1))
 
 
-def _workspace(life: Lifetime, batch: Batch) -> NDArray[Any]:
+def _workspace(life: Lifetime, batch: Batch, native_scratch: int) -> NDArray[Any]:
     """Make the flat memory of one call: buffers, registers of the largest program, scratch."""
     lanes = life.lanes
     n_candidates = len(batch.register_counts) - len(life.maps)
@@ -243,6 +270,7 @@ def _workspace(life: Lifetime, batch: Batch) -> NDArray[Any]:
         widest = max(widest, n_in, n_out)
     scratch = (LANES + 2) * widest * lanes
     # One vector more than is addressed: the dot product reads whole vectors.
-    raw = np.zeros(size + scratch + 4 * LANES, life.dtype)
+    size = max(size + scratch, life.n_units * lanes + native_scratch)
+    raw = np.zeros(size + 4 * LANES, life.dtype)
     shift = -raw.ctypes.data % 64 // life.dtype.itemsize
     return raw[shift:]

@@ -152,9 +152,9 @@ class _Batch:
             if op == ph.MATVEC:
                 self._mark(~torch.isfinite(value).all(dim=2), b, self.step)
         elif op == ph.RANDOM:
-            numbers = np.empty((self.size[1], b))
+            numbers = np.empty((self.size[1], 1, b))
             philox.fill(self.life.draw_keys, row, d, c == 1, numbers)
-            self._write(a, self._tensor(numbers).expand(self.size[0], -1, -1))
+            self._write(a, self._tensor(numbers[:, 0]).expand(self.size[0], -1, -1))
         elif op == ph.ARGMAX:
             best = self._flat(b, c).argmax(dim=2)
             self._write(a, torch.nn.functional.one_hot(best, c).to(self.dtype))

@@ -52,7 +52,7 @@ def test_draws_side_by_side_give_the_bits_of_draws_one_by_one(dtype, monkeypatch
     together = run_lifetimes(life, programs, 0.01)
     assert life.lanes > 1
     monkeypatch.setattr(lifetime, "MAX_SIDE_BY_SIDE_INPUTS", 0)
-    alone = dataclasses.replace(life, cache={})
+    alone = dataclasses.replace(life)
     assert alone.lanes == 1
     assert digest(run_lifetimes(alone, programs, 0.01)) == digest(together)
 

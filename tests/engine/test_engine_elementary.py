@@ -101,7 +101,7 @@ def test_philox_gives_the_known_answers_of_its_authors(counter, key, wanted):
 
 def test_philox_normals_have_the_moments_of_a_standard_normal():
     keys = np.arange(400, dtype=np.uint32).reshape(200, 2)
-    numbers = np.empty((200, 500))
+    numbers = np.empty((200, 1, 500))
     philox.fill(keys, 3, 1, True, numbers)
     assert abs(numbers.mean()) < 0.015
     assert abs(numbers.std() - 1) < 0.015

@@ -1,0 +1,201 @@
+"""Measure this machine once: how long counted work takes in each tier, and how long to compile."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evosearch.engine.cache import FOLDER
+from evosearch.engine.lifetime import Lifetime, LifetimeBuilder, Projection
+from evosearch.engine.program import Level, Program, Terminal
+
+if TYPE_CHECKING:
+    from evosearch.engine.native.compiler import Compiler
+
+logger = logging.getLogger(__name__)
+
+TERMINALS = (
+    Terminal("w", Level.SYNAPSE),
+    Terminal("pre", Level.PRE),
+    Terminal("post", Level.POST),
+)
+SHAPES = ((1, 3, 64), (1, 6, 32), (2, 4, 32), (8, 16, 1), (32, 64, 1), (64, 300, 1))
+RULES = (
+    "post*(pre - 0.5*post*w)",
+    "pre*(w + 2*post)/(w - pre) + post*w*w - 1/w",
+    "tanh(w*post)*pre - exp(w*pre)",
+)
+SYNAPSES_A_LIFE = 2e5
+N_LIVES = (1, 5)
+N_COMPILED = (1, 5)
+TIME_NAMES = ("interpreter", "level0", "level1")
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """Seconds a unit of work: life, call, value, function and product for each tier.
+
+    Attributes:
+        interpreter: five numbers.
+        level0: five numbers.
+        level1: five numbers.
+        compile0: seconds a module, a function and an instruction, at level 0.
+        compile1: the same at level 1.
+    """
+
+    interpreter: tuple[float, ...]
+    level0: tuple[float, ...]
+    level1: tuple[float, ...]
+    compile0: tuple[float, ...]
+    compile1: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for name, length in (*((t, 5) for t in TIME_NAMES), ("compile0", 3), ("compile1", 3)):
+            numbers = getattr(self, name)
+            if len(numbers) != length or not all(
+                isinstance(x, float) and 0 <= x < math.inf for x in numbers
+            ):
+                raise ValueError(f"{name} needs {length} numbers of at least 0, found {numbers}")
+
+    def interpreter_time(self, counts: NDArray[np.float64]) -> float:
+        """Return the seconds of one life in the interpreter."""
+        return float(counts @ np.array(self.interpreter))
+
+    def native_time(self, counts: NDArray[np.float64], level: int) -> float:
+        """Return the seconds of one life in machine code."""
+        return float(counts @ np.array(self.level1 if level else self.level0))
+
+    def module_time(self, level: int) -> float:
+        """Return the seconds that a batch of rules takes to compile beside the rules' own."""
+        return (self.compile1 if level else self.compile0)[0]
+
+    def compile_time(self, code: float, level: int) -> float:
+        """Return the seconds that a rule takes to compile."""
+        _, function, instruction = self.compile1 if level else self.compile0
+        return function + instruction * code
+
+
+def coefficients() -> Coefficients:
+    """Return this machine's coefficients: those kept, or measured now where none fit."""
+    path = FOLDER / "tiers.json"
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return Coefficients(**{name: tuple(numbers) for name, numbers in stored.items()})
+    except FileNotFoundError:
+        logger.info("measuring how fast this machine compiles and runs rules: once, about 4 s")
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        logger.info("measuring this machine anew: %s is damaged (%s)", path.name, error)
+    measured = measure()
+    _write(path, measured)
+    return measured
+
+
+def _write(path: Path, measured: Coefficients) -> None:
+    """Put the file in place whole, so that another process never reads half of it."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(asdict(measured), file)
+        os.replace(name, path)
+    except OSError as error:
+        logger.info("the measurement could not be kept (%s)", error)
+
+
+def measure() -> Coefficients:
+    """Time a few small lives in every tier and fit the coefficients, all at least 0."""
+    from evosearch.engine.native.tiers import work_of
+
+    counts: list[NDArray[np.float64]] = []
+    sizes: list[NDArray[np.float64]] = []
+    times: dict[str, list[float]] = {name: [] for name in TIME_NAMES}
+    compile_times: tuple[list[float], list[float]] = ([], [])
+    compilers = [_warm_compiler(level) for level in (0, 1)]
+    for shape in SHAPES:
+        life = _life(*shape)
+        for text in RULES:
+            program = _program(text)
+            counts.append(work_of(life, program).counts)
+            for name, tier in zip(TIME_NAMES, ("interpreter", "native", "native-1"), strict=True):
+                times[name].append(_life_time(life, program, tier))
+            for n in N_COMPILED:
+                several = [_program(f"{text} - pre" + " + post" * k) for k in range(n)]
+                codes = [work_of(life, one).code for one in several]
+                sizes.append(np.array([1.0, n, sum(codes)]))
+                for seconds, compiler in zip(compile_times, compilers, strict=True):
+                    start = time.perf_counter()
+                    compiler.compile(life, several)
+                    seconds.append(time.perf_counter() - start)
+    runs = {name: _fit(np.array(counts), np.array(times[name])) for name in TIME_NAMES}
+    compiles = [_fit(np.array(sizes), np.array(seconds)) for seconds in compile_times]
+    return Coefficients(**runs, compile0=compiles[0], compile1=compiles[1])
+
+
+def _warm_compiler(level: int) -> Compiler:
+    from evosearch.engine.native.compiler import Compiler
+
+    compiler = Compiler(level)
+    compiler.compile(_life(*SHAPES[0]), [_program("w")])
+    return compiler
+
+
+def _life_time(life: Lifetime, program: Program, tier: Any) -> float:
+    """Return the seconds of one life, without what a call costs whatever it lives."""
+    from evosearch.engine.run import run_lifetimes
+
+    few, many = (
+        _least_time(lambda n=n: run_lifetimes(life, [program] * n, 1e-3, tier=tier))
+        for n in N_LIVES
+    )
+    return max(many - few, 0.01 * many) / (N_LIVES[1] - N_LIVES[0])
+
+
+def _least_time(function: Callable[[], object], repeats: int = 3) -> float:
+    function()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def _fit(counts: NDArray[np.float64], seconds: NDArray[np.float64]) -> tuple[float, ...]:
+    """Return non-negative coefficients with the least relative errors."""
+    from scipy.optimize import nnls
+
+    solution, _ = nnls(counts / seconds[:, None], np.ones(len(seconds)))
+    return tuple(float(x) for x in solution)
+
+
+def _life(n_out: int, n_in: int, n_draws: int) -> Lifetime:
+    steps = max(8, int(SYNAPSES_A_LIFE / (n_out * n_in * n_draws)))
+    rng = np.random.default_rng(0)
+    b = LifetimeBuilder()
+    x, y, w = b.vector("pre", n_in), b.vector("post", n_out), b.matrix("w", n_out, n_in)
+    b.initial(w, b.table(rng.normal(0, 0.1, (n_draws, 1, n_out * n_in))))
+    inputs = b.table(rng.normal(0, 1, (n_draws, steps, n_in)))
+    with b.repeat(steps) as t:
+        b.load(x, inputs, row=t)
+        b.matvec(y, w, x)
+        b.rule(w=w, pre=x, post=y)
+    b.output(w)
+    keys = np.zeros((n_draws, 2), np.uint32)
+    return b.build(draw_keys=keys, projection=Projection(-5.0, 5.0), dtype="float32")
+
+
+def _program(text: str) -> Program:
+    from evosearch.rules.lower import lower
+    from evosearch.rules.parser import parse
+
+    return lower(parse(text), TERMINALS)
