@@ -14,7 +14,7 @@ import numpy as np
 from evosearch.errors import RunCorruptError
 from evosearch.evaluation import EvaluationCancelledError, Evaluator, Outcome
 from evosearch.halloffame import Entry, HallOfFame
-from evosearch.outcome import OK, Evaluation
+from evosearch.outcome import OK, Evaluation, Lived
 from evosearch.plan import Plan
 from evosearch.problem import Draws
 from evosearch.signals import StopRequest
@@ -147,8 +147,7 @@ class SearchLoop:
             scales=problem.eta_factors,
             is_remembered=False,
         )
-        self._extra_lifetimes += found.lifetimes
-        self._extra_updates += found.synapse_updates
+        self._lived += found.lived
         rows = [
             ValidationRow(entry.text, entry.size, entry.fitness, fitness, scale, evaluations)
             for entry, fitness, scale in zip(
@@ -175,13 +174,14 @@ class SearchLoop:
         if not self._needs_draws:
             evaluation = replace(evaluation, per_draw=np.empty((len(candidates), 0)))
         rows = self._rows(genotypes, candidates, evaluation)
-        self._extra_lifetimes = self._extra_updates = 0
+        self._lived = evaluation.lived
         self.search.tell(genotypes, evaluation)
         self.hall.update(rows)
         is_due = not self._is_fresh or number % VALIDATION_INTERVAL == 0
         spent = self.last.evaluations + evaluation.cost
         validations = self.validate(self.hall.front(), spent) if is_due else []
         self.last = self._figures(number, rows, evaluation)
+        self.native_updates += self._lived.native_updates
         self._store.append(self.last, rows, validations, self.search.state_dict(), _events(rows))
 
     def _draws(self, generation: int) -> Draws:
@@ -224,8 +224,8 @@ class SearchLoop:
             generation=number,
             evaluations=last.evaluations + evaluation.cost,
             unique_evaluations=last.unique_evaluations + n_new * len(self._scales),
-            lifetimes=last.lifetimes + evaluation.lifetimes + self._extra_lifetimes,
-            synapse_updates=last.synapse_updates + evaluation.synapse_updates + self._extra_updates,
+            lifetimes=last.lifetimes + self._lived.lifetimes,
+            synapse_updates=last.synapse_updates + self._lived.synapse_updates,
             best=best.fitness if best else math.nan,
             generation_best=float(fitness.max()) if fitness.size else math.nan,
             q25=float(quartiles[0]),
@@ -309,7 +309,8 @@ class SearchLoop:
 
     def _restore(self) -> None:
         """Take over what the store holds: figures, hall, cache, validations, search state."""
-        self._extra_lifetimes = self._extra_updates = 0
+        self._lived = Lived()
+        self.native_updates = int(self._store.facts().get("native_updates") or 0)
         self._wall_before = 0.0
         self._evaluations_after: list[int] = []
         generations = self._store.generations()

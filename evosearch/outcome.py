@@ -16,6 +16,28 @@ STATUSES = (OK, "failed", "timeout", "crashed", "oom", "invalid")
 
 
 @dataclass(frozen=True)
+class Lived:
+    """What scoring took.
+
+    Attributes:
+        lifetimes: lifetimes lived.
+        synapse_updates: weight changes made in them.
+        native_updates: of these, by rules that were compiled to machine code.
+    """
+
+    lifetimes: int = 0
+    synapse_updates: int = 0
+    native_updates: int = 0
+
+    def __add__(self, other: Lived) -> Lived:
+        return Lived(
+            self.lifetimes + other.lifetimes,
+            self.synapse_updates + other.synapse_updates,
+            self.native_updates + other.native_updates,
+        )
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The scores of n candidates on D draws; higher is better everywhere.
 
@@ -29,8 +51,7 @@ class Evaluation:
         exploded: (n,) share of lifetimes that ended in a non-finite value.
         is_cached: (n,) whether the value was known without living a lifetime.
         cost: candidate evaluations that count against the budget.
-        lifetimes: lifetimes lived.
-        synapse_updates: weight changes made in these lifetimes.
+        lived: what scoring took.
         metrics: further figures of the problem, each (n,).
     """
 
@@ -42,10 +63,19 @@ class Evaluation:
     exploded: FloatArray
     is_cached: NDArray[np.bool_]
     cost: int
-    lifetimes: int = 0
-    synapse_updates: int = 0
+    lived: Lived = Lived()
     messages: tuple[str, ...] = ()
     metrics: dict[str, FloatArray] = field(default_factory=dict)
+
+    @property
+    def lifetimes(self) -> int:
+        """Lifetimes lived."""
+        return self.lived.lifetimes
+
+    @property
+    def synapse_updates(self) -> int:
+        """Weight changes made in these lifetimes."""
+        return self.lived.synapse_updates
 
     @property
     def is_ok(self) -> NDArray[np.bool_]:

@@ -25,10 +25,10 @@ from evosearch.config import (
 )
 from evosearch.engine.program import Level, Terminal
 from evosearch.errors import EvosearchError, InputError, unknown_name
-from evosearch.outcome import FloatArray
+from evosearch.outcome import FloatArray, Lived
 from evosearch.rules.parser import parse
 from evosearch.rules.rule import Rule
-from evosearch.tasks.base import TASKS, Key, PythonTask, RuleTask, TaskScores
+from evosearch.tasks.base import TASKS, Key, PythonTask, RuleTask
 from evosearch.tasks.user import is_user_kind, load_user_task, source_hash
 
 if TYPE_CHECKING:
@@ -66,16 +66,14 @@ class Chunk:
         per_draw: (n, D) fitness.
         fitness: (n,) the draws aggregated as the problem says.
         exploded: (n,) share of draws whose lifetime ended in a non-finite value.
-        lifetimes: lifetimes lived.
-        synapse_updates: weight changes made.
+        lived: what it took.
         metrics: further figures, each (n,).
     """
 
     per_draw: FloatArray
     fitness: FloatArray
     exploded: FloatArray
-    lifetimes: int
-    synapse_updates: int
+    lived: Lived
     metrics: dict[str, FloatArray] = field(default_factory=dict)
 
 
@@ -305,10 +303,17 @@ class Problem:
         eta = self.step_size(draws.split) * np.asarray(scales, dtype=np.float64)
         results = [run_lifetimes(life, batch, eta, device=device) for life in lifetimes]
         scores = self.task(draws.split).score(results, lifetimes, draws.keys)
-        return self._chunk(
-            scores,
-            lifetimes=len(rules) * len(draws) * len(lifetimes),
-            synapse_updates=sum(result.synapse_updates for result in results),
+        lived = Lived(
+            len(rules) * len(draws) * len(lifetimes),
+            sum(result.synapse_updates for result in results),
+            sum(result.native_updates for result in results),
+        )
+        return Chunk(
+            scores.per_draw,
+            self.aggregate(scores.per_draw),
+            scores.exploded.mean(axis=1),
+            lived,
+            scores.metrics,
         )
 
     def python_task(self, split: str) -> PythonTask:
@@ -329,16 +334,6 @@ class Problem:
     def read_rule(self, text: str) -> Rule:
         """Parse a rule over the terminals that the task offers."""
         return parse(text, terminals=[terminal.name for terminal in self.terminals])
-
-    def _chunk(self, scores: TaskScores, *, lifetimes: int, synapse_updates: int) -> Chunk:
-        return Chunk(
-            scores.per_draw,
-            self.aggregate(scores.per_draw),
-            scores.exploded.mean(axis=1),
-            lifetimes,
-            synapse_updates,
-            scores.metrics,
-        )
 
     def _catalogue(self) -> tuple[Terminal, ...]:
         """Return all terminals that the task offers, those of the rule section first checked."""

@@ -239,6 +239,20 @@ class Run:
             }
         )
 
+    @property
+    def synapse_updates_per_s(self) -> float:
+        """Weight changes a second of the run, validation included."""
+        last = self._generations[-1] if self._generations else None
+        return last.synapse_updates / last.wall_s if last and last.wall_s else 0.0
+
+    @property
+    def native_share(self) -> float | None:
+        """Share of weight changes that compiled rules made; None where it was not recorded."""
+        last, native = self._generations[-1:], self._facts.get("native_updates")
+        if native is None or not last or not last[0].synapse_updates:
+            return None
+        return min(1.0, native / last[0].synapse_updates)
+
     def __repr__(self) -> str:
         champion = self.champion
         rule = champion.simplified if champion else "no champion"
@@ -416,7 +430,7 @@ def _go_on(
                     raise
                 reason = stop.reason or INTERRUPT
         store.add_event(loop.last.generation, "stopped", reason)
-        store.set_facts(stopped_by=reason)
+        store.set_facts(stopped_by=reason, native_updates=loop.native_updates)
 
 
 def _caller(callbacks: Sequence[Callback], path: Path) -> Callable[[int], None]:

@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evosearch.display import duration, rich_table
+from evosearch.display import duration, rich_table, si
 from evosearch.scoring import normalise
 from evosearch.tables import Table, cell, plain
 
@@ -55,6 +55,8 @@ def print_run(run: Any, *, report: Path | None = None) -> None:
     for line in (verdict.get(facts["success"], ""), getattr(run, "summary", ""), faults):
         if line:
             console.print(f"  {line}", soft_wrap=True)
+    if speed := _speed(run):
+        console.print(f"  {speed}", soft_wrap=True)
     console.print(f"  run     {run.path}", soft_wrap=True)
     if report is not None:
         console.print(f"  report  {report}", soft_wrap=True)
@@ -67,6 +69,15 @@ def _faults(run: Any) -> str:
         return ""
     kinds = ", ".join(f"{n:,} {status}" for status, n in counts.items())
     return f"Candidates without a fitness: {kinds}. The first: {run.first_fault}"
+
+
+def _speed(run: Any) -> str:
+    """Return how fast rules were lived and by which tier; empty where nothing was compiled."""
+    rate, share = getattr(run, "synapse_updates_per_s", 0.0), getattr(run, "native_share", None)
+    if not rate:
+        return ""
+    tiers = "" if share is None else f", {share:.0%} native code, {1 - share:.0%} interpreted"
+    return f"speed   {si(rate)} synapse updates/s{tiers}"
 
 
 def _headline(facts: Mapping[str, Any]) -> str:

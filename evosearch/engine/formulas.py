@@ -100,6 +100,7 @@ class Arithmetic(Protocol):
 
     def widen(self, a: Any) -> tuple[Arithmetic, Any]:
         """Convert to float64; returns its arithmetic too."""
+        raise NotImplementedError
 
     def narrow(self, a: Any) -> Any:
         """Convert from float64 to this width."""
@@ -112,26 +113,26 @@ class _Constants:
         f = np.float32 if is_single else np.float64
         i = np.int32 if is_single else np.int64
         self.mantissa_bits, self.bias = (23, 127) if is_single else (52, 1023)
-        self.shift = f(1.5 * 2.0**self.mantissa_bits)
-        self.shift_bits = int(self.shift.view(i))
+        shift = f(1.5 * 2.0**self.mantissa_bits)
+        self.shift, self.shift_bits = float(shift), int(shift.view(i))
         self.root_half_bits = int(f(math.sqrt(0.5)).view(i))
-        self.inverse_ln2 = f(1 / math.log(2.0))
+        self.inverse_ln2 = 1 / math.log(2.0)
         self.ln2 = _pieces(_LN2, 15 if is_single else 32, 2, f)
-        self.exp_low, self.exp_high = f(-104 if is_single else -746), f(89 if is_single else 710)
-        self.tanh_limit = f(10 if is_single else 22)
-        self.least_normal = np.finfo(f).tiny
-        self.lift, self.lift_log = (f(2.0**24), f(24)) if is_single else (f(2.0**54), f(54))
+        self.exp_low, self.exp_high = (-104.0, 89.0) if is_single else (-746.0, 710.0)
+        self.tanh_limit = 10.0 if is_single else 22.0
+        self.least_normal = float(np.finfo(f).tiny)
+        self.lift, self.lift_log = (2.0**24, 24.0) if is_single else (2.0**54, 54.0)
 
 
-def _pieces(digits: int, bits: int, count: int, dtype: type) -> tuple[Any, ...]:
+def _pieces(digits: int, bits: int, count: int, dtype: type) -> tuple[float, ...]:
     """Cut a constant (given times 2^200) into parts of ``bits`` bits; the last is rounded."""
     parts = []
     for _ in range(count - 1):
         shift = max(digits.bit_length() - bits, 0)
         head = (digits >> shift) << shift
-        parts.append(dtype(head / 2**200))
+        parts.append(float(dtype(head / 2**200)))
         digits -= head
-    return (*parts, dtype(digits / 2**200))
+    return (*parts, float(dtype(digits / 2**200)))
 
 
 def _factorials(first: int, last: int, step: int = 1, sign: float = 1.0) -> list[float]:
@@ -198,7 +199,7 @@ def exp(o: Arithmetic, x: Any) -> Any:
 
 
 def log(o: Arithmetic, x: Any) -> Any:
-    """Return log|x|, with log(0) = 0."""
+    """Return the natural logarithm of abs(x), 0 for 0."""
     c = _constants(o)
     size = o.abs(x)
     is_small = o.less(size, o.real(c.least_normal))
@@ -213,9 +214,7 @@ def log(o: Arithmetic, x: Any) -> Any:
     series = _horner(o, square, _LOG[0] if o.is_single else _LOG[1])
     tail = o.mul(s, o.add(o.real(2.0), o.mul(square, series)))
     high, low = c.ln2
-    value = o.add(
-        o.mul(exponent, o.real(high)), o.add(tail, o.mul(exponent, o.real(low)))
-    )  # fmt: skip
+    value = o.add(o.mul(exponent, o.real(high)), o.add(tail, o.mul(exponent, o.real(low))))
     value = o.select(o.equal(size, o.real(0.0)), o.real(0.0), value)
     return o.select(o.less(size, o.real(math.inf)), value, size)
 

@@ -464,7 +464,9 @@ def run_chunk(
     lanes: Any, eta: Any, bounds: Any, flags: Any, result_units: Any, results: Any,
     exploded: Any, clipped: Any, natives: Any, n_applications: Any,
 ) -> Any:  # fmt: skip
-    """Live all lives of a chunk of candidates; return the synapse updates made.
+    """Live all lives of a chunk of candidates; return the rule applications made.
+
+    The second number is how many of these compiled rules made.
 
     ``natives`` (P,) holds addresses of compiled lives or 0. Those make ``n_applications`` of the
     rule; a life that does not stay finite is lived once more, by the interpreter.
@@ -476,7 +478,7 @@ def run_chunk(
     n_draws = u8(keys.shape[0])
     n_groups = (n_draws + lanes - u8(1)) // lanes
     counters, starts = np.zeros(4, np.int64), np.zeros(4, np.int64)
-    updates = 0
+    updates, native = 0, 0
     for p in range(n_candidates):
         rule_levels = levels[level_start[p] : level_start[p + 1]]
         rule_outputs = outputs[output_start[p] : output_start[p + 1]]
@@ -507,10 +509,11 @@ def run_chunk(
             for lane in range(n_here):
                 lived = steps if ended[lane] < 0 else ended[lane]
                 updates += lived
+                native += lived if is_finite else 0
                 for k in range(result_units.size):
                     results[p, first + lane, k] = ws[u8(result_units[k]) * lanes + lane]
                 clipped[p, first + lane] = _clip_share(ws, shapes, bounds, lanes, lane)
-    return updates
+    return updates, native
 
 
 @compiled

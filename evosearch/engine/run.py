@@ -18,7 +18,6 @@ from evosearch.engine.lifetime import Lifetime, program_terminals
 from evosearch.engine.program import Level, Program
 from evosearch.errors import InputError
 
-
 Tier: TypeAlias = Literal["auto", "interpreter", "native", "native-1"]
 """``native`` and ``native-1`` compile all rules, at code generation level 0 or 1."""
 
@@ -32,12 +31,14 @@ class LifeResult:
         exploded_at: (P, D) rule applications made when a value ceased to be finite, or -1.
         clip_hits: (P,) share of weights that stand at the clip when lives end.
         synapse_updates: weight changes made.
+        native_updates: of these, by compiled rules.
     """
 
     outputs: NDArray[np.float64]
     exploded_at: NDArray[np.int64]
     clip_hits: NDArray[np.float64]
     synapse_updates: int
+    native_updates: int = 0
 
 
 def run_lifetimes(
@@ -92,7 +93,7 @@ def run_lifetimes(
     workspace = _workspace(life, batch, native_scratch)
     offsets = np.zeros((n_sites, int(batch.register_counts.max(initial=1))), np.uint64)
     with announced(str(life.dtype)):
-        applications = interpreter.run_chunk(
+        applications, native = interpreter.run_chunk(
             workspace, offsets, np.uint64(life.n_units), life.phases, batch.code, batch.code_start,
             batch.ends, batch.levels, batch.level_start, batch.constants, batch.values,
             batch.constant_start, batch.outputs, batch.output_start,
@@ -102,7 +103,10 @@ def run_lifetimes(
             steps.astype(life.dtype), bounds, flags, units, results, exploded, clipped, natives,
             life.n_rule_applications,
         )  # fmt: skip
-    return LifeResult(results, exploded, clipped.mean(axis=1), int(applications) * life.synapses)
+    n = life.synapses
+    return LifeResult(
+        results, exploded, clipped.mean(axis=1), int(applications) * n, int(native) * n
+    )
 
 
 def _natives(

@@ -16,7 +16,7 @@ from evosearch.evaluation import jobs
 from evosearch.evaluation.executors import BACKENDS, Executor, make_executor
 from evosearch.evaluation.isolated import Isolated
 from evosearch.evaluation.outcomes import Outcome, OutcomeCache, candidate_key, failure
-from evosearch.outcome import Evaluation
+from evosearch.outcome import Evaluation, Lived
 from evosearch.problem import Draws, Problem
 
 DEFAULT_TIMEOUT_S = 60.0
@@ -130,15 +130,13 @@ class Evaluator:
                 first[key] = number
         self.problem.prepare(draws)
         new = [candidates[number] for number in first.values()]
-        outcomes, lifetimes, updates = self._score(new, draws, factors)
+        outcomes, lived = self._score(new, draws, factors)
         known = dict(zip(first, outcomes, strict=True))
         found = [known.get(key) or cache[key] for key in keys]
         for key, outcome in known.items():
             cache.add(key, outcome)
         is_cached = np.array([first.get(key) != n for n, key in enumerate(keys)], dtype=np.bool_)
-        return _as_evaluation(
-            candidates, found, is_cached, len(factors), len(draws), lifetimes, updates
-        )
+        return _as_evaluation(candidates, found, is_cached, len(factors), len(draws), lived)
 
     def remember(
         self, draws: Draws, scales: Sequence[float], known: Sequence[tuple[Any, Outcome]]
@@ -158,7 +156,7 @@ class Evaluator:
         self, candidates: list[Any], draws: Draws, scales: tuple[float, ...]
     ) -> jobs.JobResult:
         if not candidates:
-            return [], 0, 0
+            return [], Lived()
         if self.problem.is_compiled:
             return self._score_compiled(candidates, draws, scales)
         return self._score_python(candidates, draws, scales)
@@ -171,7 +169,7 @@ class Evaluator:
         if self.backend == "processes":
             calls = [(self._spec, [r.text for r in c], draws, scales, self.device) for c in chunks]
             parts = self._map(jobs.score_compiled_elsewhere, calls)
-            return _joined([_job_result(part, draws, scales, len(c)) for part, c in
+            return jobs.joined([_job_result(part, draws, scales, len(c)) for part, c in
                             zip(parts, chunks, strict=True)])  # fmt: skip
         futures = []
         for chunk in chunks:
@@ -181,7 +179,7 @@ class Evaluator:
                     jobs.score_compiled, self.problem, chunk, draws, scales, self.device
                 )
             )
-        return _joined(self._gather(futures))
+        return jobs.joined(self._gather(futures))
 
     def _score_python(
         self, candidates: list[Any], draws: Draws, scales: tuple[float, ...]
@@ -193,10 +191,10 @@ class Evaluator:
                 futures.append(
                     self._executor.submit(jobs.score_python, self.problem, candidate, draws, scales)
                 )
-            return _joined(self._gather(futures))
+            return jobs.joined(self._gather(futures))
         calls = [(self._spec, candidate.text, draws, scales) for candidate in candidates]
         parts = self._map(jobs.score_python_elsewhere, calls)
-        return _joined([_job_result(part, draws, scales, 1) for part in parts])
+        return jobs.joined([_job_result(part, draws, scales, 1) for part in parts])
 
     def _map(self, function: Any, calls: list[tuple[Any, ...]]) -> list[tuple[str, Any]]:
         try:
@@ -237,12 +235,7 @@ def _job_result(
     status, value = part
     if status == "ok":
         return value
-    return [failure(status, str(value), len(draws), scales[0])] * n, 0, 0
-
-
-def _joined(parts: Sequence[jobs.JobResult]) -> jobs.JobResult:
-    outcomes = [outcome for part in parts for outcome in part[0]]
-    return outcomes, sum(part[1] for part in parts), sum(part[2] for part in parts)
+    return [failure(status, str(value), len(draws), scales[0])] * n, Lived()
 
 
 def _as_evaluation(
@@ -251,8 +244,7 @@ def _as_evaluation(
     is_cached: Any,
     n_scales: int,
     n_draws: int,
-    lifetimes: int,
-    updates: int,
+    lived: Lived,
 ) -> Evaluation:
     names = sorted({name for outcome in outcomes for name in outcome.metrics})
     per_draw = [outcome.per_draw for outcome in outcomes]
@@ -265,8 +257,7 @@ def _as_evaluation(
         exploded=np.array([outcome.exploded for outcome in outcomes], dtype=np.float64),
         is_cached=is_cached,
         cost=len(outcomes) * n_scales,
-        lifetimes=lifetimes,
-        synapse_updates=updates,
+        lived=lived,
         messages=tuple(outcome.message for outcome in outcomes),
         metrics={
             name: np.array([outcome.metrics.get(name, np.nan) for outcome in outcomes])

@@ -11,7 +11,7 @@ import numpy as np
 
 from evosearch.errors import EvosearchError
 from evosearch.evaluation.outcomes import Outcome, best_outcome, failure
-from evosearch.outcome import OK
+from evosearch.outcome import OK, Lived
 from evosearch.problem import Draws, Problem
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 ProblemSpec: TypeAlias = tuple[str, str, str]
 """Resolved file, its name in messages, and the folder of a user's own task: what is sent."""
 
-JobResult: TypeAlias = tuple[list[Outcome], int, int]
-"""Outcomes, lifetimes lived and synapse updates made."""
+JobResult: TypeAlias = tuple[list[Outcome], Lived]
+"""Outcomes, and what they took."""
 
 
 def spec_of(problem: Problem) -> ProblemSpec:
@@ -49,10 +49,14 @@ def score_compiled(
         return _score_batch(problem, rules, draws, scales, device)
     except Exception as error:
         if len(rules) == 1:
-            return [_failure_of(error, len(draws), scales[0])], 0, 0
-    parts = [score_compiled(problem, [rule], draws, scales, device) for rule in rules]
+            return [_failure_of(error, len(draws), scales[0])], Lived()
+    return joined([score_compiled(problem, [rule], draws, scales, device) for rule in rules])
+
+
+def joined(parts: Sequence[JobResult]) -> JobResult:
+    """Return several results as one."""
     outcomes = [outcome for part in parts for outcome in part[0]]
-    return outcomes, sum(part[1] for part in parts), sum(part[2] for part in parts)
+    return outcomes, sum((part[1] for part in parts), Lived())
 
 
 def score_compiled_elsewhere(
@@ -71,7 +75,7 @@ def score_python(
         outcome = best_outcome([_score_function(problem, candidate, draws, s) for s in scales])
     except (Exception, SystemExit) as error:
         outcome = _failure_of(error, len(draws), scales[0])
-    return [outcome], len(draws) * len(scales), 0
+    return [outcome], Lived(len(draws) * len(scales))
 
 
 def score_python_elsewhere(
@@ -101,7 +105,7 @@ def _score_batch(
     for start in range(0, len(repeated), len(scales)):
         rows = range(start, start + len(scales))
         outcomes.append(best_outcome(_row_outcome(chunk, k, float(factors[k])) for k in rows))
-    return outcomes, chunk.lifetimes, chunk.synapse_updates
+    return outcomes, chunk.lived
 
 
 def _row_outcome(chunk: Any, k: int, scale: float) -> Outcome:

@@ -15,7 +15,7 @@ import llvmlite.binding as llvm
 
 from evosearch.engine.lifetime import Lifetime
 from evosearch.engine.native.draws import DrawLife
-from evosearch.engine.native.program import Unsupported
+from evosearch.engine.native.program import UnsupportedError
 from evosearch.engine.native.rows import RowLife
 from evosearch.engine.program import Program
 
@@ -78,7 +78,7 @@ class Compiler:
             try:
                 emitter = writer(life, program, f"life_{key.hex()}")
                 texts.append(emitter.write())
-            except Unsupported:
+            except UnsupportedError:
                 continue
             declarations |= emitter.w.declarations
             scratch[key] = emitter.scratch
@@ -132,8 +132,8 @@ def _life_structure(life: Lifetime) -> bytes:
         for s in life.sites
     ]  # fmt: skip
     maps = [
-        (m.program.code.tobytes(), m.program.constant_value.tobytes(), m.program.section_end.tobytes(),
-         [(b.start, b.size) for b in m.operands], m.target.start)
+        (m.program.code.tobytes(), m.program.constant_value.tobytes(),
+         m.program.section_end.tobytes(), [(b.start, b.size) for b in m.operands], m.target.start)
         for m in life.maps
     ]  # fmt: skip
     facts = (

@@ -10,7 +10,7 @@ from evosearch.engine import phases as ph
 from evosearch.engine.contract import LANES
 from evosearch.engine.lifetime import Lifetime
 from evosearch.engine.native.life import LifeWriter
-from evosearch.engine.native.program import Unsupported, View, evaluate
+from evosearch.engine.native.program import UnsupportedError, View, evaluate
 from evosearch.engine.native.text import Value
 from evosearch.engine.program import Level, Op, Program, Section
 
@@ -87,7 +87,7 @@ class DrawLife(LifeWriter):
         w, lanes = self.w, self.life.lanes
         if chooser >= 0:
             if not self.life.is_shared_index[chooser]:
-                raise Unsupported("rows chosen draw by draw")
+                raise UnsupportedError("rows chosen draw by draw")
             row = self.chosen_row(chooser, row)
         is_shared = self.life.is_shared_table[table]
         if not is_shared:
@@ -109,7 +109,7 @@ class DrawLife(LifeWriter):
     def _sum(self, n: int, term: Callable[[int], Value]) -> Value:
         """Return the sum of n terms in 16 lanes and a fixed tree."""
         if n > MAX_UNROLLED:
-            raise Unsupported("long sums over draws side by side")
+            raise UnsupportedError("long sums over draws side by side")
         o = self.w.arithmetic(self.width)
         lanes: list[Value] = []
         for j in range(n):
@@ -273,8 +273,7 @@ class DrawLife(LifeWriter):
         rule = view.program.outputs[0]
         weight = find(view.program.terminals.index("w"))
         states = [
-            (start, find(register))
-            for start, register in self.level_outputs(view, Level.SYNAPSE)
+            (start, find(register)) for start, register in self.level_outputs(view, Level.SYNAPSE)
         ]
         new = self.updated(weight, find(rule.register), self.width, rule.is_increment)
         for start, value in states:
@@ -336,7 +335,7 @@ class DrawLife(LifeWriter):
 
     def write_argmax(self, target: int, source: int, n: int) -> None:
         if n > MAX_UNROLLED:
-            raise Unsupported("the greatest of many units over draws side by side")
+            raise UnsupportedError("the greatest of many units over draws side by side")
         o = self.w.arithmetic(self.width)
         best, chosen = self.read(source, 0), o.integer(0)
         whole = o.bits(best)
@@ -361,7 +360,7 @@ class DrawLife(LifeWriter):
             self.set(total if kind == ph.REDUCE_SUM else o.div(total, o.real(float(n))), target)
             return
         if n > MAX_UNROLLED:
-            raise Unsupported("the greatest of many units over draws side by side")
+            raise UnsupportedError("the greatest of many units over draws side by side")
         best = self.read(source, 0)
         compare = o.less if kind == ph.REDUCE_MIN else o.greater
         for k in range(1, n):

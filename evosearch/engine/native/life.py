@@ -14,7 +14,7 @@ import numpy as np
 from evosearch.engine import phases as ph
 from evosearch.engine.contract import LANES
 from evosearch.engine.lifetime import Lifetime
-from evosearch.engine.native.program import Unsupported, View
+from evosearch.engine.native.program import UnsupportedError, View
 from evosearch.engine.native.text import Value, Writer
 from evosearch.engine.program import Level, Program
 
@@ -27,7 +27,7 @@ class LifeWriter(ABC):
 
     def __init__(self, life: Lifetime, program: Program, name: str) -> None:
         if len(program.code) > MAX_INSTRUCTIONS:
-            raise Unsupported("the rule is too long")
+            raise UnsupportedError("the rule is too long")
         self.life = life
         self.w = Writer(life.dtype == np.float32)
         self.rules = [View.of_rule(program, site) for site in life.sites]
@@ -115,7 +115,7 @@ class LifeWriter(ABC):
         elif op == ph.REDUCE:
             self.write_reduce(a, b, c, d)
         else:
-            raise Unsupported(f"phase {op}")
+            raise UnsupportedError(f"phase {op}")
 
     def _end_of(self, start: int) -> int:
         """Return the end of the loop that starts at a phase."""
@@ -268,4 +268,3 @@ class LifeWriter(ABC):
     @abstractmethod
     def write_reduce(self, target: int, source: int, n: int, kind: int) -> None:
         """Reduce n units to one number."""
-

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from evosearch.engine.lifetime import MapSite, RuleSite
 from evosearch.engine.native.text import INSTRUCTIONS, Value, Writer
-from evosearch.engine.program import Level, Op, Program, Section
+from evosearch.engine.program import Op, Program, Section
 
 EXPANSIONS = frozenset((int(Op.EXPAND_NETWORK), int(Op.EXPAND_PRE), int(Op.EXPAND_POST)))
 COSTLY = frozenset((Op.POW, Op.EXP, Op.LOG, Op.TANH, Op.SIGMOID, Op.SIN, Op.SOFTPLUS))
@@ -19,7 +19,7 @@ Row: TypeAlias = tuple[int, int, int, int]
 Resolve: TypeAlias = Callable[[int], Value]
 
 
-class Unsupported(Exception):
+class UnsupportedError(Exception):
     """The generator has no code for this life or rule; the interpreter lives it."""
 
 

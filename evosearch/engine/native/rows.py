@@ -92,14 +92,14 @@ class RowLife(LifeWriter):
         together = n_out // FOLDED * FOLDED if n_in // self.wide <= MAX_UNROLLED else 0
         if together:
             with w.loop(together, FOLDED) as i:
-                first = self._row_pointer(matrix, i, n_in)
+                first = self.row_pointer(matrix, i, n_in)
                 totals = [self._lanes(w.pointer(first, k * n_in), x, n_in)[0]
                           for k in range(FOLDED)]  # fmt: skip
                 w.store(self._fold_together(totals), self.unit(y, i), FOLDED)
         if together < n_out:
             with w.loop(n_out - together) as k:
                 i = w.value(f"add i64 {k}, {together}")
-                value, _ = self._dot(self._row_pointer(matrix, i, n_in), x, n_in)
+                value, _ = self._dot(self.row_pointer(matrix, i, n_in), x, n_in)
                 w.store(value, self.unit(y, i))
         self._note_units(y, n_out)
 
@@ -110,7 +110,8 @@ class RowLife(LifeWriter):
 
         self.pieces(n, body)
 
-    def _row_pointer(self, matrix: int, i: Value, n_in: int) -> Value:
+    def row_pointer(self, matrix: int, i: Value, n_in: int) -> Value:
+        """Return the address of a row of a matrix."""
         w = self.w
         return w.pointer(w.pointer("%ws", matrix), w.once(f"mul i64 {i}, {n_in}"))
 
@@ -184,7 +185,7 @@ class RowLife(LifeWriter):
         acc = w.pointer("%scratch", self.reserve(LANES * n_in + LANES))
         self._clear(acc, lanes * n_in)
         with w.loop(n_out) as i:
-            row = self._row_pointer(matrix, i, n_in)
+            row = self.row_pointer(matrix, i, n_in)
             lane = w.value(f"mul i64 {w.value(f'and i64 {i}, {LANES - 1}')}, {n_in}")
             place, factor = w.pointer(acc, lane), w.load(self.unit(y, i))
 
@@ -251,7 +252,8 @@ class RowLife(LifeWriter):
 
         return resolve
 
-    def _network_value(self, view: View, network: dict[int, Value], register: int) -> Value:
+    def network_value(self, view: View, network: dict[int, Value], register: int) -> Value:
+        """Return a scalar: computed before, a buffer, or a constant."""
         if register in network:
             return network[register]
         return self._network_resolver(view)(register)
@@ -267,17 +269,17 @@ class RowLife(LifeWriter):
         def resolve(register: int) -> Value:
             if view.is_terminal(register):
                 if view.levels[register] == Level.NETWORK:
-                    scalar = self._network_value(view, network, register)
+                    scalar = self.network_value(view, network, register)
                     return self.w.splat(scalar, width)
                 if view.starts[register] in at_hand:
                     return at_hand[view.starts[register]]
                 return self.w.load(self.unit(view.starts[register], offset), width)
             if register in view.constants:
                 return view.constant(self.w, register, width)
-            return self.w.splat(self._network_value(view, network, register), width)
+            return self.w.splat(self.network_value(view, network, register), width)
 
         def expand(op: int, register: int) -> Value:
-            return self.w.splat(self._network_value(view, network, register), width)
+            return self.w.splat(self.network_value(view, network, register), width)
 
         evaluate(self.w, view.rows(section), width, values, resolve, expand)
 
@@ -291,7 +293,7 @@ class RowLife(LifeWriter):
     def fuse(self, pc: int, last: int) -> int:
         """Live a product, maps of its result and the rule row by row, if nothing else reads it."""
         phases, life = self.life.phases, self.life
-        y, matrix, x, n_out, n_in = (int(k) for k in phases[pc, 1:6])
+        y, matrix, x, n_out = (int(k) for k in phases[pc, 1:5])
         written, end, maps = {y}, pc + 1, []
         while end < last and phases[end, ph.OP] == ph.MAP:
             site = life.maps[int(phases[end, ph.A])]
@@ -333,7 +335,7 @@ class RowLife(LifeWriter):
         map_networks = [self._network(map_view) for map_view, _ in (product[2] if product else [])]
         w = self.w
         with w.loop(n_out) as i:
-            row = self._row_pointer(matrix, i, n_in)
+            row = self.row_pointer(matrix, i, n_in)
             weights: dict[int, Value] = {}
             post: Callable[[int], Value] | None = None
             if product is not None:
@@ -362,9 +364,7 @@ class RowLife(LifeWriter):
             if view.levels[r] == level and not view.is_terminal(r) and r not in view.constants
         ]  # fmt: skip
 
-    def _kept_pointer(
-        self, number: int, register: int, n: int, offset: Value | int
-    ) -> Value:
+    def _kept_pointer(self, number: int, register: int, n: int, offset: Value | int) -> Value:
         """Return where a register of pre or post units is kept between sections."""
         key = (number, register)
         if key not in self._kept:
@@ -405,7 +405,7 @@ class RowLife(LifeWriter):
         """Copy the new states of units and network, after all synapses have read the old."""
         view, site = self.rules[number], self.life.sites[number]
         for start, register in self.level_outputs(view, Level.NETWORK):
-            self.w.store(self._network_value(view, network, register), self.unit(start))
+            self.w.store(self.network_value(view, network, register), self.unit(start))
         for level, n in ((Level.PRE, site.matrix.n_in), (Level.POST, site.matrix.n_out)):
             for start, register in self.level_outputs(view, level):
 
@@ -428,7 +428,7 @@ class RowLife(LifeWriter):
                 w.store(w.arithmetic(1).real(0.0), place)
         if projection.row_norm is not None:
             with w.loop(n_out) as i:
-                self._normalise(self._row_pointer(matrix, i, n_in), n_in)
+                self._normalise(self.row_pointer(matrix, i, n_in), n_in)
 
     def _normalise(self, row: Value, n_in: int) -> None:
         w = self.w
@@ -538,7 +538,7 @@ class _RowRule:
             if op == Op.EXPAND_PRE:
                 return life.unit_value(self._number, Level.PRE, register, offset, width)
             if op == Op.EXPAND_NETWORK:
-                return w.splat(life._network_value(view, self._network, register), width)
+                return w.splat(life.network_value(view, self._network, register), width)
             return w.splat(self._post_value(register), width)
 
         evaluate(w, view.rows(Section.TILE, Section.SYNAPSE), width, values, resolve, expand)
@@ -549,8 +549,7 @@ class _RowRule:
         rule = view.program.outputs[0]
         weight = find(self._matrix_register)
         states = [
-            (start, find(register))
-            for start, register in life.level_outputs(view, Level.SYNAPSE)
+            (start, find(register)) for start, register in life.level_outputs(view, Level.SYNAPSE)
         ]
         new = life.updated(weight, find(rule.register), width, rule.is_increment)
         for start, value in states:
@@ -574,7 +573,7 @@ class _RowRule:
 
     def _synapse(self, start: int, offset: Value | int) -> Value:
         life, n_in = self._life, self._site.matrix.n_in
-        return life.at(life._row_pointer(start, self._i, n_in), offset)
+        return life.at(life.row_pointer(start, self._i, n_in), offset)
 
 
 def _no_expansion(op: int, register: int) -> Value:

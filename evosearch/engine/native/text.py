@@ -131,7 +131,9 @@ class Writer:
             return value
         kind = self.type(width)
         chosen = ", ".join(f"i32 {k}" for k in range(start, start + count))
-        return self.value(f"shufflevector {kind} {value}, {kind} poison, <{count} x i32> <{chosen}>")
+        return self.value(
+            f"shufflevector {kind} {value}, {kind} poison, <{count} x i32> <{chosen}>"
+        )
 
     def shuffle(self, a: Value, b: Value, width: int, chosen: list[int]) -> Value:
         """Return chosen floats of two vectors; those of the second count from ``width`` on."""
@@ -167,8 +169,10 @@ class VectorArithmetic(Arithmetic):
         self.kind = letter if width == 1 else f"<{width} x {letter}>"
         self._integers = self._whole if width == 1 else f"<{width} x {self._whole}>"
         self._masks = "i1" if width == 1 else f"<{width} x i1>"
-        self._suffix = ("f32" if is_single else "f64") if width == 1 else (
-            f"v{width}{'f32' if is_single else 'f64'}"
+        self._suffix = (
+            ("f32" if is_single else "f64")
+            if width == 1
+            else (f"v{width}{'f32' if is_single else 'f64'}")
         )
 
     def real(self, value: float) -> Value:
