@@ -83,15 +83,7 @@ class Expression:
 
     def subtree_ends(self) -> list[int]:
         """Return the end of the subtree at every position, in one pass."""
-        ends = [0] * len(self.nodes)
-        stack: list[int] = []
-        for position in reversed(range(len(self.nodes))):
-            end = position + 1
-            for _ in range(self.arity(self.nodes[position])):
-                end = stack.pop()
-            ends[position] = end
-            stack.append(end)
-        return ends
+        return subtree_ends(self.nodes)
 
     def replace(self, start: int, end: int, nodes: Sequence[Node]) -> Expression:
         """Return the expression with ``nodes`` in place of nodes[start:end]."""
@@ -122,3 +114,16 @@ class Expression:
 
     def __hash__(self) -> int:
         return hash(self.nodes)
+
+
+def subtree_ends(nodes: Sequence[Node]) -> list[int]:
+    """Return the end of the subtree at every position of a prefix sequence, in one pass."""
+    ends = [0] * len(nodes)
+    stack: list[int] = []
+    for position in reversed(range(len(nodes))):
+        end = position + 1
+        for _ in range(ARITY.get(nodes[position], 0)):  # type: ignore[call-overload]
+            end = stack.pop()
+        ends[position] = end
+        stack.append(end)
+    return ends

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from evosearch.engine.program import Level, Op, Output, Program, Section, Terminal
 from evosearch.errors import unknown_name
-from evosearch.rules.expression import Expression
+from evosearch.rules.expression import Expression, Node
 from evosearch.rules.primitives import PRIMITIVES
 from evosearch.rules.rule import Rule
 
@@ -34,6 +36,59 @@ def lower(rule: Rule, terminals: Sequence[Terminal]) -> Program:
     Raises:
         InputError: the rule names a terminal that is not in ``terminals``.
     """
+    structure, constants = _structure(rule)
+    key = (structure, tuple(terminals))
+    kept = _kept.get(key)
+    if kept is None:
+        kept = _lowered(rule, terminals, constants)
+        if len(_kept) >= MAX_KEPT:
+            _kept.clear()
+        _kept[key] = kept
+    program, order = kept
+    if order is None:
+        return _lowered(rule, terminals, constants)[0]
+    values = list(constants.values())
+    return replace(program, constant_value=np.array([values[k] for k in order], np.float64))
+
+
+MAX_KEPT = 4096
+"""Structures whose programs are kept: searches try one with many constants."""
+
+_kept: dict[Any, tuple[Program, list[int] | None]] = {}
+
+
+def _structure(rule: Rule) -> tuple[tuple[Any, ...], dict[bytes, float]]:
+    """Return a rule with its constants numbered, and the distinct constants in that order."""
+    constants: dict[bytes, float] = {}
+    numbers: dict[bytes, int] = {}
+
+    def numbered(node: Node) -> Node | int:
+        if isinstance(node, str):
+            return node
+        bits = _bits(node)
+        constants.setdefault(bits, node)
+        return numbers.setdefault(bits, len(numbers))
+
+    parts = tuple(
+        (name, tuple(numbered(node) for node in expression.nodes))
+        for name, expression in rule.parts.items()
+    )
+    return parts, constants
+
+
+def _bits(value: float) -> bytes:
+    """Return what tells constants apart: the sign of zero is part of one."""
+    return struct.pack("=d", value)
+
+
+def _lowered(
+    rule: Rule, terminals: Sequence[Terminal], constants: Iterable[bytes]
+) -> tuple[Program, list[int] | None]:
+    """Lower a rule; say which of its constants each constant register holds.
+
+    None stands for a rule of which some constants are folded into others: its structure depends
+    on their values.
+    """
     graph = _Graph(terminals)
     outputs = []
     for part, expression in rule.parts.items():
@@ -41,7 +96,11 @@ def lower(rule: Rule, terminals: Sequence[Terminal]) -> Program:
         if target not in graph.index:
             raise unknown_name("state terminal", target, graph.index)
         outputs.append((target, graph.add(expression), part == "dw"))
-    return _Emitter(graph).emit(outputs)
+    program = _Emitter(graph).emit(outputs)
+    if graph.has_folded:
+        return program, None
+    place = {bits: k for k, bits in enumerate(constants)}
+    return program, [place[_bits(value)] for value in program.constant_value.tolist()]
 
 
 class _Graph:
@@ -56,6 +115,7 @@ class _Graph:
         self.index = {terminal.name: k for k, terminal in enumerate(terminals)}
         self.values: list[tuple[Any, ...]] = []
         self.levels: list[Level] = []
+        self.has_folded = False
         self._numbers: dict[tuple[Any, ...], int] = {}
         for k, terminal in enumerate(terminals):
             self._number(("terminal", k), terminal.level)
@@ -83,6 +143,7 @@ class _Graph:
     def _apply(self, name: str, operands: list[int]) -> int:
         primitive = PRIMITIVES[name]
         if all(self.is_constant(operand) for operand in operands):
+            self.has_folded = True
             arguments = [np.float64(self.values[operand][1]) for operand in operands]
             return self._constant(float(primitive.numpy(*arguments)))
         if primitive.op in _COMMUTATIVE:
