@@ -333,15 +333,16 @@ def export(
 
 @app.command()
 def bench(device: DeviceOpt = "cpu", is_json: JsonOpt = False) -> int:
-    """Measure this machine's speed as ratios to a NumPy baseline of the same call."""
+    """Measure every tier beside NumPy and this machine's limits: one table, a minute or two."""
     from evosearch import summary
-    from evosearch.bench import run_bench
+    from evosearch.bench import bench_table, run_bench
 
-    rows = run_bench(device)
+    rows, roofline = run_bench(device)
     if is_json:
-        summary.print_json({"device": device, "rows": [vars(row) for row in rows]})
+        facts = {"device": device, "roofline": vars(roofline), "rows": [vars(row) for row in rows]}
+        summary.print_json(facts)
     else:
-        summary.print_table(summary.records_table("speed of this machine", rows))
+        summary.print_table(bench_table(rows, roofline))
     return 0
 
 
