@@ -24,7 +24,8 @@ def conclude(loop: SearchLoop, evaluator: Evaluator) -> dict[str, Any]:
         What the store keeps under ``result``: JSON values.
     """
     problem = loop.plan.problem
-    loop.validate(loop.hall.finalists(), loop.last.evaluations)
+    finalists = [*loop.hall.finalists(), *loop.favourites()]
+    loop.validate(finalists, loop.last.evaluations)
     known = known_scores(evaluator, problem)
     winner = loop.champion()
     result: dict[str, Any] = {

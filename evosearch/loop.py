@@ -157,6 +157,22 @@ class SearchLoop:
         self.validated.update({row.text: row for row in rows})
         return rows
 
+    def favourites(self) -> list[Entry]:
+        """Score what the search holds to be best on the last draws; it does not count."""
+        genotypes = self.search.favourites() if self.last.generation else []
+        if not genotypes:
+            return []
+        candidates = [self.search.space.decode(genotype) for genotype in genotypes]
+        draws = self._draws(self.last.generation)
+        found = self._evaluator.evaluate(
+            candidates, draws, scales=self._scales, is_remembered=False
+        )
+        return [
+            Entry(row.text, row.size, row.fitness, row.scale)
+            for row in self._rows(genotypes, candidates, found)
+            if row.status == OK
+        ]
+
     def champion(self) -> ValidationRow | None:
         """Return the best on validation draws; each node costs what the problem says it must earn.
 

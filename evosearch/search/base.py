@@ -113,6 +113,13 @@ class Search(ABC):
         """Whether each candidate shall be scored at all step size factors of the problem."""
         return self.settings.scales
 
+    def favourites(self) -> list[Any]:
+        """Return genotypes that it holds to be best though nobody scored them; none for most.
+
+        They are scored when the run ends, and one of them may become the champion.
+        """
+        return []
+
     def summary(self) -> str:
         """Return one sentence on what the search has shown; empty for most."""
         return ""

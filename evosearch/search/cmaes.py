@@ -145,6 +145,10 @@ class CmaEs(Search):
         """Whether it has converged and may not restart."""
         return self._is_done
 
+    def favourites(self) -> list[FloatArray]:
+        """Return the mean of the distribution: where fitness is noisy, better than any sample."""
+        return [self._visible(self._strategy.mean())]
+
     def _visible(self, point: FloatArray) -> FloatArray:
         """Return the candidate of a point, which has a second number in one dimension."""
         return np.array(point[: self.space.dimension], dtype=np.float64)

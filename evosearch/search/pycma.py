@@ -93,6 +93,11 @@ class Strategy:
         """Adapt to the ranking of a whole generation; losses are finite."""
         self._es.tell(list(points), list(losses))
 
+    def mean(self) -> FloatArray:
+        """Return the mean of the distribution, within bounds."""
+        es = self._es
+        return np.array(es.gp.pheno(es.mean, into_bounds=es.boundary_handler.repair))
+
     def has_converged(self, tolerance: float) -> bool:
         """Whether all steps are short, or the covariance is too flat to go on."""
         axes = np.asarray(self._es.sm.D, dtype=np.float64)
