@@ -83,7 +83,8 @@ def run_bench(device: str = "cpu", *, is_quick: bool = False) -> tuple[list[Benc
                     n_out, n_in, n_draws=n_draws, n_rules=4 if is_quick else n_rules,
                     steps=5 if is_quick else steps, function_share=share,
                 )  # fmt: skip
-                rows += _rows(work, functions, roofline, device, 1 if is_quick else 3)
+                repeats = 1 if is_quick else 3
+                rows += measure(work, roofline, functions, device=device, repeats=repeats)
     return rows, roofline
 
 
@@ -121,9 +122,18 @@ def engines(work: Workload, device: str = "cpu") -> dict[str, Callable[[], objec
     return functions
 
 
-def _rows(
-    work: Workload, functions: str, roofline: Roofline, device: str, repeats: int
+def measure(
+    work: Workload, roofline: Roofline, functions: str, *, device: str = "cpu", repeats: int = 3
 ) -> list[BenchRow]:
+    """Live one workload in every engine, in turn.
+
+    Args:
+        work: rules and their life.
+        roofline: the limits that rates are compared with.
+        functions: what to call the function set.
+        device: a torch device to measure as well, or ``"cpu"`` for none.
+        repeats: turns of which medians are taken.
+    """
     compile_ms = {
         name: 1e3 * compile_seconds(work, level) / len(work.rules)
         for level, name in enumerate(list(TIERS)[1:])
