@@ -1,4 +1,8 @@
-"""Times taken in turn, so that what a busy machine does to one it does to all."""
+"""Times taken in turn, so that what a busy machine does to one it does to all.
+
+What runs in one thread is timed by the processor time of that thread: a core that is shared with
+other programs then gives the times of a core alone.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +30,24 @@ class Times:
         return float(np.median(self.seconds[slow] / self.seconds[fast]))
 
 
-def interleaved(functions: Mapping[str, Callable[[], object]], repeats: int) -> Times:
-    """Call all functions ``repeats`` times, one after the other in each turn, and time them."""
+def interleaved(
+    functions: Mapping[str, Callable[[], object]], repeats: int, *, is_one_thread: bool = True
+) -> Times:
+    """Call all functions ``repeats`` times, one after the other in each turn, and time them.
+
+    Args:
+        functions: what to time, by name.
+        repeats: turns.
+        is_one_thread: measure the processor time of this thread; else the time on the wall, as
+            is needed where other threads or a device do the work.
+    """
+    clock = time.thread_time if is_one_thread else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = clock()
             function()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return Times({name: np.array(values) for name, values in seconds.items()})
 
 
