@@ -41,9 +41,9 @@ def _compile_ms(work: Workload, level: int) -> float:
     other = make_workload(1, 3, n_draws=1, n_rules=1, steps=7)
     fresh = Compiler(level)
     fresh.compile(other.life, other.programs)
-    start = time.thread_time()
+    start = time.process_time()
     fresh.compile(work.life, work.programs)
-    return 1e3 * (time.thread_time() - start) / len(work.programs)
+    return 1e3 * (time.process_time() - start) / len(work.programs)
 
 
 def automatic() -> Record:
@@ -82,9 +82,9 @@ def _cold_seconds(work: Workload, n_lives: int, turns: int) -> dict[str, float]:
 
 
 def _seconds(work: Workload, programs: Sequence[Program], tier: Tier) -> float:
-    start = time.thread_time()
+    start = time.process_time()
     run_lifetimes(work.life, programs, ETA, tier=tier)
-    return time.thread_time() - start
+    return time.process_time() - start
 
 
 def _forget() -> None:

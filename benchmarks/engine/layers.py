@@ -113,7 +113,7 @@ def threads() -> Record:
                     "two": partial(_in_threads, work, tier, 2),
                 },
                 7,
-                is_one_thread=False,
+                is_one_core=False,
             )
             ratio = times.ratio("one", "two")
             name = f"two threads over one, {tier}, 256 rules x 4 draws, W 32x64, T=500"

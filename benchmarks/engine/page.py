@@ -12,9 +12,9 @@ from evosearch.tables import cell
 HEAD = """# The rule engine: what was asked, what was measured
 
 Made by `python benchmarks/engine/run.py`: one core of a shared virtual machine except where two are
-named; times are taken in turn and ratios are medians over the turns. Where one thread does the
-work, times are its processor time, so that other programs on the core do not count. *Run only*
-leaves compilation out; it has rows of its own. NumPy is the code of a DEAP user: rules compiled by
+named; times are taken in turn and ratios are medians over the turns. Where one core does the
+work, times are processor time, so that other programs on the core do not count. *Run only* leaves
+compilation out; it has rows of its own. NumPy is the code of a DEAP user: rules compiled by
 `gp.compile`, a loop over the steps, the cheapest NumPy calls for clip and check. `evosearch bench`
 prints a shorter table for any machine.
 """

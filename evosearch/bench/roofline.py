@@ -8,7 +8,7 @@ best reach is counted, not measured: its operations, each a vector instruction t
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,10 +66,13 @@ class Roofline:
         n_bytes = 8.0 * work.n_lifetimes * work.life.n_rule_applications * work.n_out * work.n_in
         return max(self.arithmetic_time(work), n_bytes / (rate * 1e9))
 
+    def seconds(self, operations: float, divisions: float) -> float:
+        """Return the least seconds of so many results of arithmetic and of divisions."""
+        return 1e-9 * (operations / (self.fma_gflops / 2) + divisions / self.divisions)
+
     def _program_time(self, work: Workload, program: Program) -> float:
-        operations, divisions = step_operations(program, work.n_out, work.n_in)
-        seconds = operations / (self.fma_gflops / 2) + divisions / self.divisions
-        return 1e-9 * seconds * work.life.n_draws * work.life.n_rule_applications
+        counts = step_operations(program, work.n_out, work.n_in)
+        return self.seconds(*counts) * work.life.n_draws * work.life.n_rule_applications
 
     def __str__(self) -> str:
         return (
@@ -82,11 +85,15 @@ class Roofline:
 def step_operations(program: Program, n_out: int, n_in: int) -> tuple[float, float]:
     """Count results of arithmetic and of divisions in one step of one draw."""
     synapses = n_out * n_in
-    operations, divisions = float((2 + UPDATE_OPERATIONS) * synapses), 0.0
-    ops, first = program.code[:, 0].tolist(), 0
-    for end, size in zip(
-        program.section_end.tolist(), (1, n_in, n_out, synapses, synapses), strict=True
-    ):
+    operations, divisions = rule_operations(program, (1, n_in, n_out, synapses, synapses))
+    return operations + (2 + UPDATE_OPERATIONS) * synapses, divisions
+
+
+def rule_operations(program: Program, sizes: Sequence[int]) -> tuple[float, float]:
+    """Count results of arithmetic and of divisions, section by section of these sizes."""
+    operations, divisions, first = 0.0, 0.0, 0
+    ops = program.code[:, 0].tolist()
+    for end, size in zip(program.section_end.tolist(), sizes, strict=True):
         for op in ops[first:end]:
             if op == Op.DIV:
                 divisions += size

@@ -101,9 +101,9 @@ def bench_table(rows: Sequence[BenchRow], roofline: Roofline) -> Table:
 
 def compile_seconds(work: Workload, level: int) -> float:
     """Return the seconds that all rules of a workload take to compile, nothing known before."""
-    start = time.thread_time()
+    start = time.process_time()
     Compiler(level).compile(work.life, work.programs)
-    return time.thread_time() - start
+    return time.process_time() - start
 
 
 def engines(work: Workload, device: str = "cpu") -> dict[str, Callable[[], object]]:
@@ -142,7 +142,7 @@ def measure(
     updates = work.run("interpreter").synapse_updates
     if device != "cpu":
         work.run(device=device)
-    times = interleaved(lived_by, repeats, is_one_thread=device == "cpu")
+    times = interleaved(lived_by, repeats, is_one_core=device == "cpu")
     # Lives that end early do less than was counted.
     share = updates / (work.n_lifetimes * work.life.n_rule_applications * work.n_out * work.n_in)
     least = share * roofline.least_time(work)

@@ -1,6 +1,6 @@
 """Times taken in turn, so that what a busy machine does to one it does to all.
 
-What runs in one thread is timed by the processor time of that thread: a core that is shared with
+What runs on one core is timed by the processor time of this process: a core that is shared with
 other programs then gives the times of a core alone.
 """
 
@@ -31,17 +31,17 @@ class Times:
 
 
 def interleaved(
-    functions: Mapping[str, Callable[[], object]], repeats: int, *, is_one_thread: bool = True
+    functions: Mapping[str, Callable[[], object]], repeats: int, *, is_one_core: bool = True
 ) -> Times:
     """Call all functions ``repeats`` times, one after the other in each turn, and time them.
 
     Args:
         functions: what to time, by name.
         repeats: turns.
-        is_one_thread: measure the processor time of this thread; else the time on the wall, as
-            is needed where other threads or a device do the work.
+        is_one_core: measure the processor time of this process; else the time on the wall, as is
+            needed where threads work side by side or a device does the work.
     """
-    clock = time.thread_time if is_one_thread else time.perf_counter
+    clock = time.process_time if is_one_core else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
