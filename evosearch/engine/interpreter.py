@@ -25,6 +25,7 @@ from evosearch.engine.phases import (
     MATVEC,
     MATVEC_T,
     OP,
+    OUTER,
     RANDOM,
     REDUCE,
     REDUCE_MAX,
@@ -39,6 +40,7 @@ from evosearch.engine.phases import (
     C,
     D,
     E,
+    F,
 )
 from evosearch.engine.program import Level, Op, Section
 
@@ -128,10 +130,12 @@ def _copy(ws: Any, target: Any, source: Any, count: Any) -> None:
 def apply_rule(
     ws: Any, code: Any, first: Any, ends: Any, program: Any, off: Any, site: Any, levels: Any,
     bind: Any, outputs: Any, n_in: Any, n_out: Any, lanes: Any, eta: Any, low: Any, high: Any,
+    total: Any,
 ) -> Any:  # fmt: skip
     """Apply a rule once to all synapses; return how many new weights were not finite.
 
-    ``outputs`` has rows (terminal, register, is_increment), the weights first.
+    ``outputs`` has rows (terminal, register, is_increment), the weights first. Where ``total`` is
+    not 0, the rule's values are added to what stands there, and nothing else is changed.
     """
     row = n_in * lanes
     execute = kernels.execute
@@ -156,7 +160,7 @@ def apply_rule(
         while i < n_out:
             count = min(rows, n_out - i) * row
             bad += _block(ws, code, tile, end, off, site, levels, bind, outputs, i * row, count,
-                          n_in, lanes, i, eta, low, high)  # fmt: skip
+                          n_in, lanes, i, eta, low, high, total)  # fmt: skip
             i += rows
     else:
         width = _BLOCK // lanes * lanes
@@ -172,8 +176,11 @@ def apply_rule(
                         off[site, code[k, 1]] = off[site, code[k, 2]] + start
                 count = min(width, row - start)
                 bad += _block(ws, code, tile, end, off, site, levels, bind, outputs,
-                              i * row + start, count, n_in, lanes, i, eta, low, high)  # fmt: skip
+                              i * row + start, count, n_in, lanes, i, eta, low, high,
+                              total)  # fmt: skip
                 start += width
+    if total != 0:
+        return bad
     for k in range(1, outputs.shape[0]):
         target, source = outputs[k, 0], outputs[k, 1]
         level = levels[target]
@@ -187,19 +194,47 @@ def apply_rule(
 def _block(
     ws: Any, code: Any, first: Any, end: Any, off: Any, site: Any, levels: Any, bind: Any,
     outputs: Any, start: Any, count: Any, n_in: Any, lanes: Any, row: Any, eta: Any, low: Any,
-    high: Any,
+    high: Any, total: Any,
 ) -> Any:  # fmt: skip
-    """Run the synapse section on one block and write its results."""
+    """Run the synapse section on one block and write its results, or add them to a total."""
     for r in range(bind[site, 0]):
         if levels[r] == _SYNAPSE and bind[site, 1 + r] >= 0:
             off[site, r] = u8(bind[site, 1 + r]) * lanes + start
     if end > first:
         kernels.execute(ws, code, first, end, off, site, count, lanes, n_in, row)
+    if total != 0:
+        here, rule = total + start, off[site, outputs[0, 1]]
+        for t in range(u8(count)):
+            ws[here + t] = ws[here + t] + ws[rule + t]
+        return 0
     for k in range(1, outputs.shape[0]):
         if levels[outputs[k, 0]] == _SYNAPSE:
             _copy(ws, off[site, outputs[k, 0]], off[site, outputs[k, 1]], count)
     return _update(ws, off[site, outputs[0, 0]], off[site, outputs[0, 1]], count, eta,
                    outputs[0, 2] != 0, low, high)  # fmt: skip
+
+
+@compiled
+def apply_mean(
+    ws: Any, code: Any, first: Any, ends: Any, program: Any, off: Any, site: Any, levels: Any,
+    bind: Any, strides: Any, outputs: Any, n_in: Any, n_out: Any, eta: Any, low: Any, high: Any,
+    n_examples: Any, total: Any,
+) -> Any:  # fmt: skip
+    """Apply a rule's mean over a minibatch; examples are added up in their order, from +0."""
+    lanes, size = u8(1), n_out * n_in
+    for t in range(size):
+        ws[total + t] = ws.dtype.type(0)
+    for example in range(n_examples):
+        for r in range(bind[site, 0]):
+            if levels[r] != _SYNAPSE:
+                off[site, r] = u8(max(bind[site, 1 + r] + example * strides[site, r], 0))
+        apply_rule(ws, code, first, ends, program, off, site, levels, bind, outputs, n_in, n_out,
+                   lanes, eta, low, high, total)  # fmt: skip
+    count = ws.dtype.type(n_examples)
+    for t in range(size):
+        ws[total + t] = ws[total + t] / count
+    return _update(ws, u8(bind[site, 1 + outputs[0, 0]]), total, size, eta, outputs[0, 2] != 0,
+                   low, high)  # fmt: skip
 
 
 @compiled
@@ -273,11 +308,20 @@ def _load(
     ws: Any, phases: Any, pc: Any, row: Any, data: Any, tables: Any, index: Any, indices: Any,
     group: Any, lanes: Any,
 ) -> None:  # fmt: skip
-    """Copy one row of a table into a buffer, for all draws of the group."""
+    """Copy rows of a table into a buffer, for all draws of the group."""
     target, n = u8(phases[pc, A]) * lanes, u8(phases[pc, B])
-    table, chooser = phases[pc, C], phases[pc, D]
+    for k in range(phases[pc, E]):
+        _load_row(ws, target + u8(k) * n * lanes, n, phases[pc, C], phases[pc, D], u8(row + k),
+                  data, tables, index, indices, group, lanes)  # fmt: skip
+
+
+@compiled
+def _load_row(
+    ws: Any, target: Any, n: Any, table: Any, chooser: Any, row: Any, data: Any, tables: Any,
+    index: Any, indices: Any, group: Any, lanes: Any,
+) -> None:  # fmt: skip
+    """Copy one row of a table into a buffer."""
     start, rows, is_shared = u8(tables[table, 0]), u8(tables[table, 1]), tables[table, 3] != 0
-    row = u8(row)
     if chooser < 0 and not is_shared:
         source = start + ((group * rows + row) * n) * lanes
         for t in range(n * lanes):
@@ -350,9 +394,10 @@ def _argmax(ws: Any, target: Any, source: Any, n: Any, lanes: Any) -> None:
 @compiled
 def run_group(
     ws: Any, off: Any, phases: Any, code: Any, code_start: Any, ends: Any, levels: Any,
-    outputs: Any, map_outputs: Any, candidate: Any, n_candidates: Any, binds: Any, shapes: Any,
-    scratch: Any, data: Any, tables: Any, index: Any, indices: Any, keys: Any, group: Any,
-    lanes: Any, eta: Any, bounds: Any, flags: Any, exploded: Any, counters: Any, starts: Any,
+    outputs: Any, map_outputs: Any, candidate: Any, n_candidates: Any, binds: Any, strides: Any,
+    shapes: Any, scratch: Any, data: Any, tables: Any, index: Any, indices: Any, keys: Any,
+    group: Any, lanes: Any, eta: Any, bounds: Any, flags: Any, exploded: Any, counters: Any,
+    starts: Any,
 ) -> Any:  # fmt: skip
     """Live one life of one candidate on one group of draws; return the rule applications made.
 
@@ -369,10 +414,16 @@ def run_group(
         if op == RULE:
             n_out, n_in = u8(shapes[a, 0]), u8(shapes[a, 1])
             matrix, size = u8(shapes[a, 3]) * lanes, n_out * n_in
-            bad = apply_rule(
-                ws, code, u8(code_start[candidate]), ends, candidate, off, a, levels, binds,
-                outputs, n_in, n_out, lanes, eta, low, high,
-            )  # fmt: skip
+            if shapes[a, 4] == 1:
+                bad = apply_rule(
+                    ws, code, u8(code_start[candidate]), ends, candidate, off, a, levels, binds,
+                    outputs, n_in, n_out, lanes, eta, low, high, u8(0),
+                )  # fmt: skip
+            else:
+                bad = apply_mean(
+                    ws, code, u8(code_start[candidate]), ends, candidate, off, a, levels, binds,
+                    strides, outputs, n_in, n_out, eta, low, high, shapes[a, 4], scratch,
+                )  # fmt: skip
             if bad > 0:
                 alive -= _mark_exploded(ws, matrix, size, lanes, matrix, size, exploded, step + 1)
             if flags[0] or flags[1] or row_norm > 0:
@@ -383,12 +434,16 @@ def run_group(
             y, w, n_out, n_in = (
                 u8(a) * lanes, u8(b) * lanes, u8(phases[pc, D]), u8(phases[pc, E]),
             )  # fmt: skip
-            kernels.matvec(ws, y, w, u8(c) * lanes, n_out, n_in, lanes, scratch)
+            n_examples = u8(phases[pc, F])
+            for k in range(n_examples):
+                kernels.matvec(ws, y + k * n_out, w, u8(c) * lanes + k * n_in, n_out, n_in, lanes,
+                               scratch)  # fmt: skip
+            n = n_out * n_examples
             bad = 0
-            for t in range(n_out * lanes):
+            for t in range(n * lanes):
                 bad += 0 if abs(ws[y + t]) <= largest else 1
             if bad > 0:
-                alive -= _mark_exploded(ws, y, n_out, lanes, w, n_out * n_in, exploded, step)
+                alive -= _mark_exploded(ws, y, n, lanes, w, n_out * n_in, exploded, step)
         elif op == LOAD:
             _load(ws, phases, pc, _row_of(phases, pc, counters), data, tables, index, indices,
                   group, lanes)  # fmt: skip
@@ -414,8 +469,14 @@ def run_group(
                 depth -= 1
                 counters[depth] = 0
         elif op == MATVEC_T:
-            kernels.matvec_t(ws, u8(a) * lanes, u8(b) * lanes, u8(c) * lanes,
-                             u8(phases[pc, D]), u8(phases[pc, E]), lanes, scratch)  # fmt: skip
+            n_out, n_in = u8(phases[pc, D]), u8(phases[pc, E])
+            for k in range(u8(phases[pc, F])):
+                kernels.matvec_t(ws, u8(a) * lanes + k * n_in, u8(b) * lanes,
+                                 u8(c) * lanes + k * n_out, n_out, n_in, lanes,
+                                 scratch)  # fmt: skip
+        elif op == OUTER:
+            kernels.outer_mean(ws, u8(a), u8(b), u8(c), u8(phases[pc, D]), u8(phases[pc, E]),
+                               u8(phases[pc, F]))  # fmt: skip
         elif op == RANDOM:
             _random(ws, u8(a) * lanes, u8(b), lanes, c == 1, _row_of(phases, pc, counters),
                     u8(phases[pc, D]), keys, group * lanes)  # fmt: skip
@@ -459,7 +520,7 @@ def _call_native(
 def run_chunk(
     ws: Any, off: Any, n_buffer: Any, phases: Any, code: Any, code_start: Any, ends: Any,
     levels: Any, level_start: Any, constants: Any, values: Any, constant_start: Any, outputs: Any,
-    output_start: Any, map_outputs: Any, n_candidates: Any, binds: Any, shapes: Any,
+    output_start: Any, map_outputs: Any, n_candidates: Any, binds: Any, strides: Any, shapes: Any,
     map_sizes: Any, births: Any, data: Any, tables: Any, index: Any, indices: Any, keys: Any,
     lanes: Any, eta: Any, bounds: Any, flags: Any, result_units: Any, results: Any,
     exploded: Any, clipped: Any, natives: Any, n_applications: Any,
@@ -503,8 +564,9 @@ def run_chunk(
                 )  # fmt: skip
                 steps = run_group(
                     ws, off, phases, code, code_start, ends, rule_levels, rule_outputs,
-                    map_outputs, p, n_candidates, binds, shapes, scratch, data, tables, index,
-                    indices, keys, group, lanes, eta[p], bounds, flags, ended, counters, starts,
+                    map_outputs, p, n_candidates, binds, strides, shapes, scratch, data, tables,
+                    index, indices, keys, group, lanes, eta[p], bounds, flags, ended, counters,
+                    starts,
                 )  # fmt: skip
             for lane in range(n_here):
                 lived = steps if ended[lane] < 0 else ended[lane]

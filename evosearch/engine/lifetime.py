@@ -10,7 +10,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,17 +32,23 @@ MAX_DRAWN_AHEAD = 2**22
 
 @dataclass(frozen=True)
 class Buffer:
-    """A named array of one network: ``n_out * n_in`` numbers, row by row."""
+    """A named array of one network: ``n_out * n_in`` numbers, row by row, for each example."""
 
     name: str
     start: int
     n_out: int
     n_in: int
     level: Level
+    examples: int = 1
 
     @property
     def size(self) -> int:
         """Numbers that the buffer holds."""
+        return self.examples * self.each
+
+    @property
+    def each(self) -> int:
+        """Numbers of one example."""
         return self.n_out * self.n_in
 
 
@@ -110,6 +116,11 @@ class RuleSite:
     birth: Buffer
     terminals: Mapping[str, Buffer]
 
+    @property
+    def examples(self) -> int:
+        """Examples of a minibatch, over which the rule is averaged; 1 for none."""
+        return max(buffer.examples for buffer in self.terminals.values())
+
 
 @dataclass(frozen=True)
 class MapSite:
@@ -123,7 +134,10 @@ class MapSite:
 
 @dataclass(frozen=True)
 class Lifetime:
-    """A built life: phases, buffers and the data of all D draws."""
+    """A built life: phases, buffers and the data of all D draws.
+
+    ``is_lowered`` says whether means over minibatches may be matrix products.
+    """
 
     phases: NDArray[np.int64]
     n_units: int
@@ -138,7 +152,8 @@ class Lifetime:
     projection: Projection
     dtype: np.dtype[Any]
     draw_keys: NDArray[np.uint32]
-    cache: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+    is_lowered: bool = True
+    cache: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @cached_property
     def n_rule_applications(self) -> int:
@@ -167,7 +182,8 @@ class Lifetime:
     def lanes(self) -> int:
         """Draws side by side; a fixed function of shapes, which never shows in results."""
         inputs = max([site.matrix.n_in for site in self.sites], default=LANES)
-        if inputs > MAX_SIDE_BY_SIDE_INPUTS or self.n_draws == 1:
+        has_batches = bool((self.phases[:, ph.F] > 1).any())
+        if inputs > MAX_SIDE_BY_SIDE_INPUTS or self.n_draws == 1 or has_batches:
             return 1
         widest = max(BLOCK // inputs // LANES * LANES, LANES)
         return min(-(-self.n_draws // LANES) * LANES, widest)
@@ -208,9 +224,9 @@ class LifetimeBuilder:
         """Declare one number, 0 at birth."""
         return self._buffer(name, 1, 1, Level.NETWORK)
 
-    def vector(self, name: str, n: int) -> Buffer:
-        """Declare one number for each of ``n`` units, 0 at birth."""
-        return self._buffer(name, n, 1, Level.POST)
+    def vector(self, name: str, n: int, *, examples: int = 1) -> Buffer:
+        """Declare one number for each of ``n`` units, of each example, 0 at birth."""
+        return self._buffer(name, n, 1, Level.POST, examples)
 
     def matrix(self, name: str, n_out: int, n_in: int) -> Buffer:
         """Declare one number for each synapse, 0 at birth."""
@@ -239,7 +255,7 @@ class LifetimeBuilder:
     def initial(self, buffer: Buffer, table: Table) -> None:
         """Start ``buffer`` at the single row of ``table``."""
         self._check_width(buffer, table)
-        self._births.append(self._row(ph.LOAD, buffer.start, table.n, table.number, -1))
+        self._births.append(self._row(ph.LOAD, buffer.start, table.n, table.number, -1, 1))
 
     @contextmanager
     def repeat(self, times: int) -> Generator[Row]:
@@ -256,34 +272,45 @@ class LifetimeBuilder:
         self._phases.append(self._row(ph.REPEAT_END))
 
     def load(self, buffer: Buffer, table: Table, *, row: RowLike, via: int | None = None) -> None:
-        """Copy row ``row`` of the table, or row ``via[row]``, into the buffer."""
+        """Copy row ``row`` of the table, or row ``via[row]``, into the buffer.
+
+        A buffer of several examples takes as many rows, the first of which is ``row``.
+        """
+        n_rows = 1 if table.n == buffer.size else buffer.examples
         self._check_width(buffer, table)
         chooser = -1 if via is None else via
         row = row if isinstance(row, Row) else Row(row)
         limit = table.rows if via is None else self._indices[via].shape[-1]
-        last = row.constant + sum(
-            c * (n - 1) for c, n in zip(row.coefficients, self._loops, strict=False)
-        )
+        last = row.constant + n_rows - 1
+        last += sum(c * (n - 1) for c, n in zip(row.coefficients, self._loops, strict=False))
         if not 0 <= row.constant <= last < limit:
             raise InputError(f"row {last} of a table of {limit} rows is read.")
         self._phases.append(
-            self._row(ph.LOAD, buffer.start, table.n, table.number, chooser, row=row)
+            self._row(ph.LOAD, buffer.start, table.n, table.number, chooser, n_rows, row=row)
         )
 
     def matvec(self, target: Buffer, matrix: Buffer, source: Buffer) -> None:
-        """target_i = sum over j of matrix_ij source_j."""
-        self._check_product(target.size, source.size, matrix)
+        """target_i = sum over j of matrix_ij source_j, for each example."""
+        self._check_product(target, source, matrix)
         self._phases.append(
             self._row(ph.MATVEC, target.start, matrix.start, source.start, matrix.n_out,
-                      matrix.n_in)
+                      matrix.n_in, source.examples)
         )  # fmt: skip
 
     def matvec_t(self, target: Buffer, matrix: Buffer, source: Buffer) -> None:
-        """target_j = sum over i of matrix_ij source_i."""
-        self._check_product(source.size, target.size, matrix)
+        """target_j = sum over i of matrix_ij source_i, for each example."""
+        self._check_product(source, target, matrix)
         self._phases.append(
             self._row(ph.MATVEC_T, target.start, matrix.start, source.start, matrix.n_out,
-                      matrix.n_in)
+                      matrix.n_in, source.examples)
+        )  # fmt: skip
+
+    def outer(self, target: Buffer, post: Buffer, pre: Buffer) -> None:
+        """target_ij = mean over examples of post_i pre_j, added up in their order."""
+        self._check_product(post, pre, target)
+        self._phases.append(
+            self._row(ph.OUTER, target.start, post.start, pre.start, target.n_out, target.n_in,
+                      pre.examples)
         )  # fmt: skip
 
     def map(self, target: Buffer, text: str, **operands: Buffer) -> None:
@@ -305,13 +332,25 @@ class LifetimeBuilder:
         self._maps.append(site)
 
     def rule(self, **terminals: Buffer) -> None:
-        """Apply the candidate's rule: ``w`` (a matrix) and states change, the others are read."""
+        """Apply the candidate's rule: ``w`` (a matrix) and states change, the others are read.
+
+        Where terminals hold several examples, the rule's mean over them is applied.
+        """
         matrix = terminals.get("w")
         if matrix is None or matrix.level != Level.SYNAPSE:
             raise InputError("a rule phase needs the terminal w, bound to a matrix.")
-        birth = self._buffer("birth", matrix.n_out, matrix.n_in, Level.SYNAPSE)
-        self._phases.append(self._row(ph.RULE, len(self._sites)))
-        self._sites.append(RuleSite(matrix, birth, dict(terminals)))
+        site = RuleSite(
+            matrix,
+            self._buffer("birth", matrix.n_out, matrix.n_in, Level.SYNAPSE),
+            dict(terminals),
+        )
+        for name, buffer in terminals.items():
+            if buffer.examples not in (1, site.examples):
+                raise InputError(
+                    f"terminal {name!r} holds {buffer.examples} examples, others {site.examples}."
+                )
+        self._phases.append(self._row(ph.RULE, len(self._sites), 0, 0, 0, 0, site.examples))
+        self._sites.append(site)
 
     def random(self, target: Buffer, kind: str) -> None:
         """Fill with numbers from N(0, 1) (``"normal"``) or U(0, 1) (``"uniform"``)."""
@@ -352,8 +391,17 @@ class LifetimeBuilder:
         draw_keys: Any,
         projection: Projection | None = None,
         dtype: str = "float32",
+        lowering: Literal["auto", "off"] = "auto",
     ) -> Lifetime:
-        """Bind the life to its draws; ``draw_keys`` is (D, 2) uint32, one Philox key a draw."""
+        """Bind the life to its draws.
+
+        Args:
+            draw_keys: (D, 2) uint32, one Philox key a draw.
+            projection: what keeps weights within limits.
+            dtype: float32 or float64.
+            lowering: whether the mean of a rule over a minibatch becomes matrix products where
+                the rule separates, or is always elementwise.
+        """
         keys = np.ascontiguousarray(draw_keys, np.uint32)
         for array, is_shared in zip(
             (*self._tables, *self._indices),
@@ -379,6 +427,7 @@ class LifetimeBuilder:
             projection=projection or Projection(),
             dtype=real,
             draw_keys=keys,
+            is_lowered=lowering == "auto",
         )
 
     def _draw_ahead(
@@ -399,15 +448,19 @@ class LifetimeBuilder:
                 break
             numbers = np.empty((len(keys), steps, n))
             fill(keys, 0, stream, is_normal == 1, numbers)
-            phases[pc, : ph.ROW] = (ph.LOAD, target, n, len(self._tables) + len(tables), -1, 0)
+            number = len(self._tables) + len(tables)
+            phases[pc, : ph.ROW] = (ph.LOAD, target, n, number, -1, 1, 0)
             tables.append(numbers)
         return tables
 
-    def _buffer(self, name: str, n_out: int, n_in: int, level: Level) -> Buffer:
-        if n_out < 1 or n_in < 1:
-            raise InputError(f"buffer {name!r} needs at least one unit, found {n_out} x {n_in}.")
-        buffer = Buffer(name, self._units, n_out, n_in, level)
-        self._units += -(-n_out * n_in // LANES) * LANES
+    def _buffer(self, name: str, n_out: int, n_in: int, level: Level, examples: int = 1) -> Buffer:
+        if n_out < 1 or n_in < 1 or examples < 1:
+            raise InputError(
+                f"buffer {name!r} needs at least one unit and example, found {n_out} x {n_in}, "
+                f"{examples} examples."
+            )
+        buffer = Buffer(name, self._units, n_out, n_in, level, examples)
+        self._units += -(-buffer.size // LANES) * LANES
         return buffer
 
     def _row(self, op: int, *operands: int, row: Row | None = None) -> list[int]:
@@ -416,16 +469,20 @@ class LifetimeBuilder:
         return [op, *padded, row.constant, *row.coefficients]
 
     def _check_width(self, buffer: Buffer, table: Table) -> None:
-        if buffer.size != table.n:
+        if table.n not in (buffer.size, buffer.each):
             raise InputError(
                 f"buffer {buffer.name!r} has {buffer.size} numbers, the table's rows {table.n}."
             )
 
-    def _check_product(self, n_out: int, n_in: int, matrix: Buffer) -> None:
-        if (n_out, n_in) != (matrix.n_out, matrix.n_in):
+    def _check_product(self, post: Buffer, pre: Buffer, matrix: Buffer) -> None:
+        if (post.each, pre.each) != (matrix.n_out, matrix.n_in):
             raise InputError(
                 f"matrix {matrix.name!r} is {matrix.n_out} x {matrix.n_in}, the vectors are "
-                f"{n_out} and {n_in}."
+                f"{post.each} and {pre.each}."
+            )
+        if post.examples != pre.examples:
+            raise InputError(
+                f"{post.name!r} holds {post.examples} examples, {pre.name!r} {pre.examples}."
             )
 
 

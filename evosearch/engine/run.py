@@ -63,6 +63,41 @@ def run_lifetimes(
         InputError: a program reads a terminal that the life does not offer.
     """
     steps = np.ascontiguousarray(np.broadcast_to(np.asarray(eta, np.float64), (len(programs),)))
+    if life.is_lowered and any(site.examples > 1 for site in life.sites):
+        return _run_lowered(life, programs, steps, device, tier)
+    return _run_as_is(life, programs, steps, device, tier)
+
+
+def _run_lowered(
+    life: Lifetime, programs: Sequence[Program], steps: NDArray[np.float64], device: str, tier: Tier
+) -> LifeResult:
+    """Live minibatches as matrix products where rules separate, the others as they are."""
+    from evosearch.engine.lowering import lower_minibatch
+
+    groups: dict[int, tuple[Lifetime, list[int], list[Program]]] = {}
+    for number, program in enumerate(programs):
+        there, rule = lower_minibatch(life, program) or (life, program)
+        _, numbers, rules = groups.setdefault(id(there), (there, [], []))
+        numbers.append(number)
+        rules.append(rule)
+    parts = [
+        (numbers, _run_as_is(there, rules, steps[numbers], device, tier))
+        for there, numbers, rules in groups.values()
+    ]
+    order = np.argsort(np.concatenate([numbers for numbers, _ in parts]))
+    results = [result for _, result in parts]
+    return LifeResult(
+        np.concatenate([result.outputs for result in results])[order],
+        np.concatenate([result.exploded_at for result in results])[order],
+        np.concatenate([result.clip_hits for result in results])[order],
+        sum(result.synapse_updates for result in results),
+        sum(result.native_updates for result in results),
+    )
+
+
+def _run_as_is(
+    life: Lifetime, programs: Sequence[Program], steps: NDArray[np.float64], device: str, tier: Tier
+) -> LifeResult:
     if device != "cpu":
         from evosearch.engine.torch_path import run_on_torch
 
@@ -75,9 +110,12 @@ def run_lifetimes(
     n, lanes = len(programs), life.lanes
     binds = _bind_sites(life, programs)
     shapes = np.array(
-        [(s.matrix.n_out, s.matrix.n_in, s.birth.start, s.matrix.start) for s in life.sites],
+        [
+            (s.matrix.n_out, s.matrix.n_in, s.birth.start, s.matrix.start, s.examples)
+            for s in life.sites
+        ],
         np.int64,
-    ).reshape(-1, 4)
+    ).reshape(-1, 5)
     flags = np.array([life.projection.is_zero_diagonal, life.projection.keeps_sign])
     bounds = np.array(
         [life.projection.low, life.projection.high, life.projection.row_norm or 0.0], life.dtype
@@ -97,7 +135,8 @@ def run_lifetimes(
             workspace, offsets, np.uint64(life.n_units), life.phases, batch.code, batch.code_start,
             batch.ends, batch.levels, batch.level_start, batch.constants, batch.values,
             batch.constant_start, batch.outputs, batch.output_start,
-            batch.outputs[batch.output_start[n] :], n, binds, shapes,
+            batch.outputs[batch.output_start[n] :], n, binds, _strides(life, programs, binds),
+            shapes,
             np.array([site.target.size for site in life.maps], np.int64), life.births, layout.data,
             layout.tables, layout.index, layout.indices, life.draw_keys, np.uint64(lanes),
             steps.astype(life.dtype), bounds, flags, units, results, exploded, clipped, natives,
@@ -195,6 +234,21 @@ def _bind_sites(life: Lifetime, programs: Sequence[Program]) -> NDArray[np.int64
     return np.array([row + [-1] * (width - len(row)) for row in rows], np.int64).reshape(-1, width)
 
 
+def _strides(
+    life: Lifetime, programs: Sequence[Program], binds: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return how far apart the examples of each terminal lie, shaped like the binds."""
+    strides = np.zeros_like(binds)
+    for number, site in enumerate(life.sites):
+        for k, name in enumerate(program_terminals(programs)):
+            buffer = site.terminals.get(name)
+            if buffer is not None and buffer.examples > 1:
+                strides[number, k] = buffer.each
+        if site.examples > 1 and any(len(program.outputs) > 1 for program in programs):
+            raise InputError("a rule with states of its own cannot be averaged over a minibatch.")
+    return strides
+
+
 def _used_terminals(programs: Sequence[Program], n_terminals: int) -> NDArray[np.bool_]:
     used = np.zeros(n_terminals, np.bool_)
     for program in programs:
@@ -272,7 +326,8 @@ def _workspace(life: Lifetime, batch: Batch, native_scratch: int) -> NDArray[Any
         chosen = totals[:n_candidates] if is_rule else totals[n_candidates:]
         size += int(chosen.max(initial=0))
         widest = max(widest, n_in, n_out)
-    scratch = (LANES + 2) * widest * lanes
+    totals = max((s.matrix.size for s in life.sites if s.examples > 1), default=0)
+    scratch = (LANES + 2) * widest * lanes + totals
     # One vector more than is addressed: the dot product reads whole vectors.
     size = max(size + scratch, life.n_units * lanes + native_scratch)
     raw = np.zeros(size + 4 * LANES, life.dtype)

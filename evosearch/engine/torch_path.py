@@ -98,7 +98,7 @@ class _Batch:
 
     def report(self) -> NDArray[np.float64]:
         """Return the output buffers, (G, D, k)."""
-        parts = [self._read(b.start, b).flatten(2).double().cpu() for b in self.life.outputs]
+        parts = [self._flat(b.start, b.size).double().cpu() for b in self.life.outputs]
         return torch.cat(parts, dim=2).numpy()
 
     def clip_share(self) -> NDArray[np.float64]:
@@ -133,7 +133,7 @@ class _Batch:
             pc += 1
 
     def _phase(self, phase: NDArray[np.int64], counters: list[int]) -> None:
-        op, a, b, c, d, e = (int(value) for value in phase[: ph.ROW])
+        op, a, b, c, d, e, f = (int(value) for value in phase[: ph.ROW])
         row = int(phase[ph.ROW]) + sum(
             int(k) * count for k, count in zip(phase[ph.ROW + 1 :], counters, strict=False)
         )
@@ -145,12 +145,17 @@ class _Batch:
             self._map(self.life.maps[a])
         elif op in (ph.MATVEC, ph.MATVEC_T):
             matrix = self._flat(b, d * e).unflatten(2, (d, e))
-            vector = self._flat(c, e if op == ph.MATVEC else d)
-            equation = "gdij,gdj->gdi" if op == ph.MATVEC else "gdij,gdi->gdj"
-            value = torch.einsum(equation, matrix, vector)
+            n = e if op == ph.MATVEC else d
+            vector = self._flat(c, f * n).unflatten(2, (f, n))
+            equation = "gdij,gdbj->gdbi" if op == ph.MATVEC else "gdij,gdbi->gdbj"
+            value = torch.einsum(equation, matrix, vector).flatten(2)
             self._write(a, value)
             if op == ph.MATVEC:
                 self._mark(~torch.isfinite(value).all(dim=2), b, self.step)
+        elif op == ph.OUTER:
+            post, pre = self._flat(b, f * d), self._flat(c, f * e)
+            pairs = (post.unflatten(2, (f, d)), pre.unflatten(2, (f, e)))
+            self._write(a, torch.einsum("gdbi,gdbj->gdij", *pairs) / f)
         elif op == ph.RANDOM:
             numbers = np.empty((self.size[1], 1, b))
             philox.fill(self.life.draw_keys, row, d, c == 1, numbers)
@@ -162,25 +167,29 @@ class _Batch:
             self._write(a, self._reduce(self._flat(b, c), d))
 
     def _load(self, phase: NDArray[np.int64], row: int) -> None:
+        n_rows = int(phase[ph.E])
+        values = [self._table_row(phase, row + k).expand(*self.size, -1) for k in range(n_rows)]
+        self._write(int(phase[ph.A]), torch.cat(values, dim=2))
+
+    def _table_row(self, phase: NDArray[np.int64], row: int) -> Tensor:
         number, chooser = int(phase[ph.C]), int(phase[ph.D])
         table = self.tables[number]
         rows: Any = row
         if chooser >= 0:
             rows = torch.as_tensor(self.life.indices[chooser][..., row], device=self.device).long()
-        is_shared = self.life.is_shared_table[number]
-        values = table[rows] if is_shared else table[self.draws, rows]
-        self._write(int(phase[ph.A]), values.expand(*self.size, -1))
+        return table[rows] if self.life.is_shared_table[number] else table[self.draws, rows]
 
     def _apply(self, site: RuleSite) -> None:
         """Apply the rule: all outputs from the old values, then write them."""
         program = self.program
-        terminals = {
-            name: self._shaped(site.terminals[name], Level(int(program.register_level[k])))
-            for k, name in enumerate(program.terminals)
-            if name in site.terminals
-        }
-        values = self._registers(program, [terminals.get(name) for name in program.terminals])
         weights = self._read(site.matrix.start, site.matrix)
+        terminals, values = self._values(site, 0)
+        if site.examples > 1:
+            register = program.outputs[0].register
+            total: Any = values[register]
+            for example in range(1, site.examples):
+                total = total + self._values(site, example)[1][register]
+            values[register] = total / site.examples
         results = []
         for output in program.outputs:
             value: Any = values[output.register]
@@ -197,6 +206,18 @@ class _Batch:
             shape = terminals[output.target].shape
             self._write(target.start, value.expand(shape))
         self._mark(is_bad, site.matrix.start, self.step)
+
+    def _values(
+        self, site: RuleSite, example: int
+    ) -> tuple[dict[str, Tensor], list[Tensor | None]]:
+        """Return the terminals of one example, and all registers of the rule."""
+        program = self.program
+        terminals = {
+            name: self._shaped(site.terminals[name], Level(int(program.register_level[k])), example)
+            for k, name in enumerate(program.terminals)
+            if name in site.terminals
+        }
+        return terminals, self._registers(program, [terminals.get(n) for n in program.terminals])
 
     def _project(self, weights: Tensor, site: RuleSite) -> Tensor:
         projection = self.life.projection
@@ -262,12 +283,14 @@ class _Batch:
             return values.mean(dim=2, keepdim=True)
         return values.sum(dim=2, keepdim=True)
 
-    def _shaped(self, buffer: Any, level: Level) -> Tensor:
+    def _shaped(self, buffer: Any, level: Level, example: int) -> Tensor:
         values = self._flat(buffer.start, buffer.size)
+        if buffer.examples > 1:
+            values = values[:, :, example * buffer.each : (example + 1) * buffer.each]
         shapes = {
             Level.NETWORK: (1, 1),
-            Level.PRE: (1, buffer.size),
-            Level.POST: (buffer.size, 1),
+            Level.PRE: (1, buffer.each),
+            Level.POST: (buffer.each, 1),
             Level.SYNAPSE: (buffer.n_out, buffer.n_in),
         }
         return values.unflatten(2, shapes[level])

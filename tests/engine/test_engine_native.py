@@ -31,13 +31,17 @@ N_OPTIMISED = max(N_PROGRAMS // 6, 1)
 SITE = (
     *TERMINALS,
     Terminal("trace", Level.PRE),
+    Terminal("echo", Level.PRE),
     Terminal("gain", Level.POST),
+    Terminal("rate", Level.POST),
     Terminal("tone", Level.NETWORK),
 )
 STATES = {
     "elig": [terminal.name for terminal in SITE],
-    "trace": ["pre", "trace", "mod", "tone"],
-    "gain": ["post", "gain", "mod", "tone"],
+    "trace": ["pre", "trace", "echo", "mod", "tone"],
+    "echo": ["pre", "trace", "echo", "mod", "tone"],
+    "gain": ["post", "gain", "rate", "mod", "tone"],
+    "rate": ["post", "gain", "rate", "mod", "tone"],
     "tone": ["mod", "tone"],
 }
 """What the new value of each state may read: nothing finer than the state."""
@@ -83,6 +87,7 @@ def random_site_programs(rng, n):
     rules = [
         Rule("dw = pre*gain; trace = trace + pre; gain = tone; tone = mod"),
         Rule("dw = elig; elig = w; tone = 0.5; trace = tone*pre; gain = 2"),
+        Rule("dw = rate*echo; gain = rate; rate = gain + post; trace = echo; echo = trace + pre"),
     ]
     for k in range(n):
         parts = {"dw" if k % 2 else "w": random_expression(rng, 13, names=STATES["elig"])}
@@ -123,7 +128,9 @@ def life_of_every_phase(sizes, n_draws, dtype, *, is_chosen_by_draw=False, **pro
         states = {
             "elig": b.matrix("elig", w.n_out, w.n_in),
             "trace": b.vector("trace", w.n_in),
+            "echo": b.vector("echo", w.n_in),
             "gain": b.vector("gain", w.n_out),
+            "rate": b.vector("rate", w.n_out),
             "tone": own_tone,
         }
         sites.append({"w": w, "pre": pre, "post": post, "mod": mod, **states})
@@ -205,15 +212,25 @@ def recurrent_life(n, n_draws, steps=15):
     b = LifetimeBuilder()
     x, w, z = b.vector("x", n), b.matrix("w", n, n), b.matrix("z", n, n)
     field, mod = b.vector("field", n), b.scalar("mod")
+    other = b.vector("other", n)
+    first, trace = b.matrix("first", 1, n), b.matrix("trace", 1, n)
     b.initial(w, b.table(rng.normal(0, 1 / n, (n_draws, 1, n * n))))
-    patterns = b.table(rng.choice([-1.0, 1.0], size=(steps, n)), shared=True)
+    patterns = b.table(rng.choice([-1.0, 1.0], size=(steps + 1, n)), shared=True)
     with b.repeat(steps) as t:
         b.load(x, patterns, row=t)
+        b.load(other, patterns, row=t + 1)
         b.rule(w=w, pre=x, post=x, mod=mod, elig=z)
         b.matvec(field, w, x)
         b.map(x, "sign(f) + 0.5*x", f=field, x=x)
         b.rule(w=w, pre=x, post=field, mod=mod, elig=z)
-    for buffer in (x, w, z, field):
+        b.matvec(field, w, x)
+        b.rule(w=w, pre=field, post=x, mod=mod, elig=z)
+        b.matvec(field, w, x)
+        b.map(x, "tanh(f) - 0.5*x", f=mod, x=x)
+        b.rule(w=w, pre=other, post=field, mod=mod, elig=z)
+        b.matvec(mod, first, x)
+        b.rule(w=first, pre=x, post=mod, mod=mod, elig=trace)
+    for buffer in (x, w, z, field, mod, first, trace):
         b.output(buffer)
     limits = Projection(-2.0, 2.0, is_zero_diagonal=True)
     return b.build(draw_keys=np.zeros((n_draws, 2)), projection=limits)

@@ -128,7 +128,7 @@ def _life_structure(life: Lifetime) -> bytes:
     projection = life.projection
     sites = [
         (s.matrix.start, s.matrix.n_out, s.matrix.n_in, s.birth.start,
-         sorted((name, b.start, b.size) for name, b in s.terminals.items()))
+         sorted((name, b.start, b.size, b.examples) for name, b in s.terminals.items()))
         for s in life.sites
     ]  # fmt: skip
     maps = [

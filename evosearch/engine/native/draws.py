@@ -126,7 +126,9 @@ class DrawLife(LifeWriter):
         # Lanes start at +0, which matters only where all terms are -0.
         return o.add(lanes[0], o.real(0.0))
 
-    def write_matvec(self, y: int, matrix: int, x: int, n_out: int, n_in: int) -> None:
+    def write_matvec(
+        self, y: int, matrix: int, x: int, n_out: int, n_in: int, examples: int
+    ) -> None:
         o = self.w.arithmetic(self.width)
 
         def body(i: Value | int) -> None:
@@ -157,7 +159,9 @@ class DrawLife(LifeWriter):
     def _synapse_place(self, matrix: int, first: Value, j: int) -> Value:
         return self.w.pointer(self.unit(matrix, first), j * self.life.lanes)
 
-    def write_matvec_t(self, x: int, matrix: int, y: int, n_out: int, n_in: int) -> None:
+    def write_matvec_t(
+        self, x: int, matrix: int, y: int, n_out: int, n_in: int, examples: int
+    ) -> None:
         o = self.w.arithmetic(self.width)
         values = [
             self._sum(n_out, lambda i, j=j: o.mul(self.read(matrix, i * n_in + j), self.read(y, i)))  # type: ignore[misc]

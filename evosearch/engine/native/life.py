@@ -66,6 +66,7 @@ class LifeWriter(ABC):
             f"  %bad = alloca {wide}, align 64",
             f"  store {wide} zeroinitializer, ptr %bad, align 64",
             f"  %slot = alloca {w.type(LANES)}, align 64",
+            f"  %sum = alloca {wide}, align 64",
             "  %chosen = alloca i64, align 8",
         ]
         tail = ["  ret i32 0", "bail:", "  ret i32 1", "}"]
@@ -99,13 +100,18 @@ class LifeWriter(ABC):
             pc += max(n_fused, 1)
 
     def _write_phase(self, pc: int) -> None:
-        op, a, b, c, d, e = (int(k) for k in self.life.phases[pc, : ph.ROW])
+        op, a, b, c, d, e, f = (int(k) for k in self.life.phases[pc, : ph.ROW])
         if op == ph.LOAD:
-            self.write_load(a, b, c, d, self._row(pc))
+            row = self._row(pc)
+            for k in range(e):
+                here = row if k == 0 else self.w.value(f"add i64 {row}, {k}")
+                self.write_load(a + k * b, b, c, d, here)
         elif op == ph.MATVEC:
-            self.write_matvec(a, b, c, d, e)
+            self.write_matvec(a, b, c, d, e, f)
         elif op == ph.MATVEC_T:
-            self.write_matvec_t(a, b, c, d, e)
+            self.write_matvec_t(a, b, c, d, e, f)
+        elif op == ph.OUTER:
+            self.write_outer(a, b, c, d, e, f)
         elif op == ph.MAP:
             self.write_map(self.maps[a], self.life.maps[a].target.start, c)
         elif op == ph.RULE:
@@ -246,12 +252,20 @@ class LifeWriter(ABC):
         """Copy a row of a table into a buffer."""
 
     @abstractmethod
-    def write_matvec(self, y: int, matrix: int, x: int, n_out: int, n_in: int) -> None:
-        """y_i = sum over j of w_ij x_j."""
+    def write_matvec(
+        self, y: int, matrix: int, x: int, n_out: int, n_in: int, examples: int
+    ) -> None:
+        """y_i = sum over j of w_ij x_j, for each example."""
 
     @abstractmethod
-    def write_matvec_t(self, x: int, matrix: int, y: int, n_out: int, n_in: int) -> None:
-        """x_j = sum over i of w_ij y_i."""
+    def write_matvec_t(
+        self, x: int, matrix: int, y: int, n_out: int, n_in: int, examples: int
+    ) -> None:
+        """x_j = sum over i of w_ij y_i, for each example."""
+
+    def write_outer(self, g: int, y: int, x: int, n_out: int, n_in: int, examples: int) -> None:
+        """g_ij = mean over examples of y_i x_j."""
+        raise UnsupportedError("minibatches over draws side by side")
 
     @abstractmethod
     def write_map(self, view: View, target: int, n: int) -> None:

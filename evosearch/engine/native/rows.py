@@ -87,21 +87,33 @@ class RowLife(LifeWriter):
         offset = w.value(f"add i64 {offset}, {self.table_field(table, 0)}")
         w.copy(self.unit(target), w.pointer("%data", offset), n)
 
-    def write_matvec(self, y: int, matrix: int, x: int, n_out: int, n_in: int) -> None:
+    def write_matvec(
+        self, y: int, matrix: int, x: int, n_out: int, n_in: int, examples: int
+    ) -> None:
         w = self.w
+        # A few rows stay in the first cache while all examples pass.
         together = n_out // FOLDED * FOLDED if n_in // self.wide <= MAX_UNROLLED else 0
         if together:
-            with w.loop(together, FOLDED) as i:
+            with w.loop(together, FOLDED) as i, w.loop(examples) as example:
                 first = self.row_pointer(matrix, i, n_in)
-                totals = [self._lanes(w.pointer(first, k * n_in), x, n_in)[0]
-                          for k in range(FOLDED)]  # fmt: skip
-                w.store(self._fold_together(totals), self.unit(y, i), FOLDED)
+                source = self.example("%ws", x, example, n_in)
+                totals = [
+                    self._lanes(w.pointer(first, k * n_in), source, n_in)[0] for k in range(FOLDED)
+                ]
+                target = self.at(self.example("%ws", y, example, n_out), i)
+                w.store(self._fold_together(totals), target, FOLDED)
         if together < n_out:
-            with w.loop(n_out - together) as k:
+            with w.loop(n_out - together) as k, w.loop(examples) as example:
                 i = w.value(f"add i64 {k}, {together}")
-                value, _ = self._dot(self.row_pointer(matrix, i, n_in), x, n_in)
-                w.store(value, self.unit(y, i))
-        self._note_units(y, n_out)
+                source = self.example("%ws", x, example, n_in)
+                value, _ = self._dot(self.row_pointer(matrix, i, n_in), source, n_in)
+                w.store(value, self.at(self.example("%ws", y, example, n_out), i))
+        self._note_units(y, n_out * examples)
+
+    def example(self, base: Value, start: int, example: Value, n: int) -> Value:
+        """Return the address of an example's first unit."""
+        w = self.w
+        return w.pointer(w.pointer(base, start), w.once(f"mul i64 {example}, {n}"))
 
     def _note_units(self, start: int, n: int) -> None:
         def body(offset: Value | int, width: int, count: int) -> None:
@@ -115,12 +127,12 @@ class RowLife(LifeWriter):
         w = self.w
         return w.pointer(w.pointer("%ws", matrix), w.once(f"mul i64 {i}, {n_in}"))
 
-    def _dot(self, row: Value, x: int, n_in: int) -> tuple[Value, dict[int, Value]]:
+    def _dot(self, row: Value, x: Value, n_in: int) -> tuple[Value, dict[int, Value]]:
         """Return the product of a row and a vector, and the weights if they all are at hand."""
         total, weights = self._lanes(row, x, n_in)
         return self._fold(total), weights
 
-    def _lanes(self, row: Value, x: int, n_in: int) -> tuple[Value, dict[int, Value]]:
+    def _lanes(self, row: Value, x: Value, n_in: int) -> tuple[Value, dict[int, Value]]:
         """Return a product's sums in 16 lanes, and the weights if they all are at hand."""
         w = self.w
         o = w.arithmetic(LANES)
@@ -131,7 +143,7 @@ class RowLife(LifeWriter):
             weight = w.load(self.at(row, offset), width)
             if isinstance(offset, int):
                 weights[offset] = weight
-            terms = w.arithmetic(width).mul(weight, w.load(self.unit(x, offset), width))
+            terms = w.arithmetic(width).mul(weight, w.load(self.at(x, offset), width))
             terms = self.masked(terms, width, count)
             for start in range(0, width, LANES):
                 total = o.add(total, w.part(terms, width, start, LANES))
@@ -179,15 +191,26 @@ class RowLife(LifeWriter):
             width, rows = half, len(starts)
         return totals[0]
 
-    def write_matvec_t(self, x: int, matrix: int, y: int, n_out: int, n_in: int) -> None:
+    def write_matvec_t(
+        self, x: int, matrix: int, y: int, n_out: int, n_in: int, examples: int
+    ) -> None:
+        acc = self.reserve(LANES * n_in + LANES)
+        with self.w.loop(examples) as example:
+            target = self.example("%ws", x, example, n_in)
+            source = self.example("%ws", y, example, n_out)
+            self._write_transposed(target, matrix, source, n_out, n_in, acc)
+
+    def _write_transposed(
+        self, target: Value, matrix: int, source: Value, n_out: int, n_in: int, scratch: int
+    ) -> None:
         w = self.w
         lanes = min(n_out, LANES)
-        acc = w.pointer("%scratch", self.reserve(LANES * n_in + LANES))
+        acc = w.pointer("%scratch", scratch)
         self._clear(acc, lanes * n_in)
         with w.loop(n_out) as i:
             row = self.row_pointer(matrix, i, n_in)
             lane = w.value(f"mul i64 {w.value(f'and i64 {i}, {LANES - 1}')}, {n_in}")
-            place, factor = w.pointer(acc, lane), w.load(self.unit(y, i))
+            place, factor = w.pointer(acc, lane), w.load(self.at(source, i))
 
             def body(
                 offset: Value | int, width: int, count: int,
@@ -205,7 +228,25 @@ class RowLife(LifeWriter):
                 self._add_into(acc, w.pointer(acc, half * n_in), (lanes - half) * n_in)
                 lanes = half
             half //= 2
-        w.copy(self.unit(x), acc, n_in)
+        w.copy(target, acc, n_in)
+
+    def write_outer(self, g: int, y: int, x: int, n_out: int, n_in: int, examples: int) -> None:
+        w = self.w
+
+        def body(offset: Value | int, width: int, count: int) -> None:
+            o = w.arithmetic(width)
+            with w.loop(n_out) as i:
+                w.store(o.real(0.0), "%sum", width)
+                with w.loop(examples) as example:
+                    factor = w.load(self.at(self.example("%ws", y, example, n_out), i))
+                    source = self.at(self.example("%ws", x, example, n_in), offset)
+                    term = o.mul(w.splat(factor, width), w.load(source, width))
+                    w.store(o.add(w.load("%sum", width), term), "%sum", width)
+                mean = o.div(w.load("%sum", width), o.real(float(examples)))
+                target = self.at(self.row_pointer(g, i, n_in), offset)
+                w.store_first(mean, target, width, count)
+
+        self.pieces(n_in, body)
 
     def _clear(self, base: Value, n: int) -> None:
         def body(offset: Value | int, width: int, count: int) -> None:
@@ -308,7 +349,12 @@ class RowLife(LifeWriter):
             return 0
         number = int(phases[end, ph.A])
         site, view = life.sites[number], self.rules[number]
-        if site.matrix.start != matrix or x in written or view.is_costly(Section.POST):
+        if (
+            site.examples > 1
+            or site.matrix.start != matrix
+            or x in written
+            or view.is_costly(Section.POST)
+        ):
             return 0
         for register, start in enumerate(view.starts):
             if start in written and view.levels[register] in (Level.PRE, Level.NETWORK):
@@ -319,7 +365,11 @@ class RowLife(LifeWriter):
         return end - pc + 1
 
     def write_rule(self, number: int) -> None:
-        self._write_rows(number, None)
+        if self.life.sites[number].examples > 1:
+            _MeanRule(self, number).write()
+            self._project_rows(number)
+        else:
+            self._write_rows(number, None)
         self.check()
 
     def _write_rows(
@@ -340,7 +390,7 @@ class RowLife(LifeWriter):
             post: Callable[[int], Value] | None = None
             if product is not None:
                 y, x, maps = product
-                value, weights = self._dot(row, x, n_in)
+                value, weights = self._dot(row, self.unit(x), n_in)
                 w.store(value, self.unit(y, i))
                 self._at_hand = {y: value}
                 for (map_view, target), map_network in zip(maps, map_networks, strict=True):
@@ -352,13 +402,14 @@ class RowLife(LifeWriter):
                     self._at_hand[target] = value
                 post = self._unit_values(view, Level.POST, i, 1, network, Section.POST)
                 self._at_hand = {}
-                for register in self._kept_registers(view, Level.POST):
+                for register in self.kept_registers(view, Level.POST):
                     w.store(post(register), self._kept_pointer(number, register, n_out, i))
             _RowRule(self, number, network, i, row, post, weights).write()
         self._write_states(number, network)
         self._project_rows(number)
 
-    def _kept_registers(self, view: View, level: Level) -> list[int]:
+    def kept_registers(self, view: View, level: Level) -> list[int]:
+        """Return the computed registers of a level that later sections read."""
         return [
             r for r in sorted(view.kept)
             if view.levels[r] == level and not view.is_terminal(r) and r not in view.constants
@@ -377,7 +428,7 @@ class RowLife(LifeWriter):
         network: dict[int, Value],
     ) -> None:  # fmt: skip
         """Write a section of pre or post units and keep what later sections read."""
-        kept = self._kept_registers(view, level)
+        kept = self.kept_registers(view, level)
         if not kept:
             return
 
@@ -574,6 +625,110 @@ class _RowRule:
     def _synapse(self, start: int, offset: Value | int) -> Value:
         life, n_in = self._life, self._site.matrix.n_in
         return life.at(life.row_pointer(start, self._i, n_in), offset)
+
+
+class _MeanRule:
+    """Writes the mean of a rule over a minibatch: pieces of rows outside, examples inside."""
+
+    def __init__(self, life: RowLife, number: int) -> None:
+        self._life, self._w = life, life.w
+        self._view, self._site = life.rules[number], life.life.sites[number]
+        self._places: dict[int, int] = {}
+
+    def write(self) -> None:
+        """Write what is per unit for all examples, then the synapses."""
+        life, w, view, site = self._life, self._w, self._view, self._site
+        n_out, n_in, examples = site.matrix.n_out, site.matrix.n_in, site.examples
+        with w.loop(examples) as example:
+            self._write_units(Level.NETWORK, Section.NETWORK, 1, example)
+            self._write_units(Level.PRE, Section.PRE, n_in, example)
+            self._write_units(Level.POST, Section.POST, n_out, example)
+        rule = view.program.outputs[0]
+
+        def body(offset: Value | int, width: int, count: int) -> None:
+            o = w.arithmetic(width)
+            with w.loop(n_out) as i:
+                w.store(o.real(0.0), "%sum", width)
+                with w.loop(examples) as example:
+                    value = self._rule_value(i, offset, width, example)
+                    w.store(o.add(w.load("%sum", width), value), "%sum", width)
+                mean = o.div(w.load("%sum", width), o.real(float(examples)))
+                place = life.at(life.row_pointer(site.matrix.start, i, n_in), offset)
+                new = life.updated(w.load(place, width), mean, width, rule.is_increment)
+                life.note(new, width, count)
+                kept = life.clipped(new, width)
+                if life.life.projection.keeps_sign:
+                    birth = life.at(life.row_pointer(site.birth.start, i, n_in), offset)
+                    kept = life.keep_sign(kept, w.load(birth, width), width)
+                w.store_first(kept, place, width, count)
+
+        life.pieces(n_in, body)
+
+    def _write_units(self, level: Level, section: Section, n: int, example: Value) -> None:
+        """Write a section for the units of one example and keep what later sections read."""
+        life, w, view = self._life, self._w, self._view
+        kept = life.kept_registers(view, level)
+        if not kept:
+            return
+        for register in kept:
+            if register not in self._places:
+                self._places[register] = life.reserve(self._site.examples * n + LANES)
+
+        def body(offset: Value | int, width: int, count: int) -> None:
+            values: dict[int, Value] = {}
+
+            def resolve(register: int) -> Value:
+                return self._unit(level, register, offset, width, example)
+
+            def expand(op: int, register: int) -> Value:
+                return w.splat(self._unit(Level.NETWORK, register, 0, 1, example), width)
+
+            evaluate(w, view.rows(section), width, values, resolve, expand)
+            for register in kept:
+                place = life.example("%scratch", self._places[register], example, n)
+                w.store_first(values[register], life.at(place, offset), width, count)
+
+        if n == 1:
+            body(0, 1, 1)
+        else:
+            life.pieces(n, body)
+
+    def _unit(
+        self, level: Level, register: int, offset: Value | int, width: int, example: Value
+    ) -> Value:
+        """Read a register of one example's units: a buffer, a constant, or what was kept."""
+        life, view, site = self._life, self._view, self._site
+        if register in view.constants:
+            return view.constant(self._w, register, width)
+        n = {Level.PRE: site.matrix.n_in, Level.POST: site.matrix.n_out}.get(level, 1)
+        if not view.is_terminal(register):
+            base = life.example("%scratch", self._places[register], example, n)
+        elif site.terminals[view.program.terminals[register]].examples > 1:
+            base = life.example("%ws", view.starts[register], example, n)
+        else:
+            base = life.unit(view.starts[register])
+        return self._w.load(life.at(base, offset), width)
+
+    def _rule_value(self, i: Value, offset: Value | int, width: int, example: Value) -> Value:
+        """Write the rule on one piece of a row for one example."""
+        life, w, view, n_in = self._life, self._w, self._view, self._site.matrix.n_in
+        values: dict[int, Value] = {}
+
+        def resolve(register: int) -> Value:
+            if not view.is_terminal(register):
+                return view.constant(w, register, width)
+            row = life.row_pointer(view.starts[register], i, n_in)
+            return w.load(life.at(row, offset), width)
+
+        def expand(op: int, register: int) -> Value:
+            if op == Op.EXPAND_PRE:
+                return self._unit(Level.PRE, register, offset, width, example)
+            level, place = (Level.POST, i) if op == Op.EXPAND_POST else (Level.NETWORK, 0)
+            return w.splat(self._unit(level, register, place, 1, example), width)
+
+        evaluate(w, view.rows(Section.TILE, Section.SYNAPSE), width, values, resolve, expand)
+        register = view.program.outputs[0].register
+        return values[register] if register in values else resolve(register)
 
 
 def _no_expansion(op: int, register: int) -> Value:

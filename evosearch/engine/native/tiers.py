@@ -72,25 +72,28 @@ def work_of(life: Lifetime, program: Program) -> Work:
 def _life_work(life: Lifetime) -> tuple[list[float], list[tuple[float, int, int]]]:
     """Count what does not depend on the rule; list how often it is applied to which layer."""
     total, rules, loops = np.zeros(5), [], [1.0]
-    for op, a, _, c, d, e in life.phases[:, : ph.ROW].tolist():
+    for op, a, _, c, d, e, f in life.phases[:, : ph.ROW].tolist():
         if op == ph.REPEAT:
             loops.append(loops[-1] * a)
         elif op == ph.REPEAT_END:
             loops.pop()
         elif op == ph.RULE:
             matrix = life.sites[a].matrix
-            rules.append((loops[-1], matrix.n_out, matrix.n_in))
+            rules.append((loops[-1] * f, matrix.n_out, matrix.n_in))
         else:
-            part = _phase_work(life, op, a, c, d, e)
+            part = _phase_work(life, op, a, c, d, e, f)
             total[:4] += loops[-1] * part[:4]
             total[4] += part[4]
     return total.tolist(), rules
 
 
-def _phase_work(life: Lifetime, op: int, a: int, c: int, d: int, e: int) -> NDArray[np.float64]:
+def _phase_work(
+    life: Lifetime, op: int, a: int, c: int, d: int, e: int, f: int
+) -> NDArray[np.float64]:
     lanes = life.lanes
-    if op in (ph.MATVEC, ph.MATVEC_T):
-        return np.array([d, 0, 0, d * e * lanes, 20 if lanes == 1 else 4 * min(d * e, 64)])
+    if op in (ph.MATVEC, ph.MATVEC_T, ph.OUTER):
+        size = 20 if lanes == 1 else 4 * min(d * e, 64)
+        return np.array([d * f, 0, 0, d * e * f * lanes, size])
     if op == ph.MAP:
         ops = life.maps[a].program.code[:, 0].tolist()
         n_functions = sum(op in COSTLY for op in ops)

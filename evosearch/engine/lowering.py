@@ -1,0 +1,195 @@
+"""Turn the mean of a rule over a minibatch into matrix products, where the rule separates.
+
+Elementwise, an update of B examples costs B * n_out * n_in evaluations of the rule. Where it is
+a sum of products of functions of w, of pre and of post, it is a few products of matrices. Rounding
+differs, so that whether a rule is lowered is part of a run's numerics: it follows from the rule
+and from shapes alone, never from timing, and all CPU tiers live the same lowered life.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from evosearch.engine import phases as ph
+from evosearch.engine.contract import LANES
+from evosearch.engine.lifetime import Buffer, Lifetime, MapSite, RuleSite
+from evosearch.engine.program import Level, Op, Program, Terminal
+from evosearch.rules.expression import Expression, Node
+from evosearch.rules.lower import lower
+from evosearch.rules.primitives import PRIMITIVES
+from evosearch.rules.rule import Rule
+from evosearch.rules.separate import Nodes, Term, separate
+
+MAX_PRODUCTS = 4
+MIN_EXAMPLES = 4
+_NAMES = {int(primitive.op): name for name, primitive in PRIMITIVES.items()}
+
+
+def lower_minibatch(life: Lifetime, program: Program) -> tuple[Lifetime, Program] | None:
+    """Return the lowered life and rule, or None where the rule is averaged elementwise.
+
+    Lowered are lives of one site with at least ``MIN_EXAMPLES`` examples and rules that need at
+    most ``MAX_PRODUCTS`` products of matrices.
+    """
+    if len(life.sites) != 1 or life.sites[0].examples < MIN_EXAMPLES or len(program.outputs) > 1:
+        return None
+    site = life.sites[0]
+    levels = {
+        name: Level(int(program.register_level[k])) for k, name in enumerate(program.terminals)
+    }
+    terms = separate(expression_of(program), levels)
+    if terms is None or sum(bool(t.pre and t.post) for t in terms) > MAX_PRODUCTS:
+        return None
+    if any(site.terminals[name].examples == 1 for t in terms for name in _unit_names(t)):
+        return None
+    means = list(dict.fromkeys((t.pre, t.post) for t in terms if t.pre or t.post))
+    key = ("lowered", tuple(means))
+    found = life.cache.get(key)
+    if found is None:
+        found = life.cache[key] = _Lowering(life, site).build(means)
+    lowered, terminals = found
+    form = "increment" if program.outputs[0].is_increment else "absolute"
+    return lowered, lower(Rule(_combined(terms, means), form=form), terminals)
+
+
+def expression_of(program: Program) -> Expression:
+    """Return the first output of a program as an expression."""
+    values: dict[int, Nodes] = {k: (name,) for k, name in enumerate(program.terminals)}
+    for register, value in zip(
+        program.constant_register.tolist(), program.constant_value.tolist(), strict=True
+    ):
+        values[register] = (value,)
+    for op, dst, a, b in program.code.tolist():
+        if op in (Op.EXPAND_NETWORK, Op.EXPAND_PRE, Op.EXPAND_POST):
+            values[dst] = values[a]
+        elif PRIMITIVES[_NAMES[op]].arity == 1:
+            values[dst] = (_NAMES[op], *values[a])
+        else:
+            values[dst] = (_NAMES[op], *values[a], *values[b])
+    return Expression(values[program.outputs[0].register])
+
+
+def _unit_names(term: Term) -> set[str]:
+    """Return the terminals of units that a term reads."""
+    nodes = [node for factor in (*term.pre, *term.post) for node in factor]
+    return {node for node in nodes if isinstance(node, str) and node not in PRIMITIVES}
+
+
+def _mean_name(number: int) -> str:
+    return f"mean_{number}"
+
+
+def _combined(terms: Sequence[Term], means: Sequence[Any]) -> Expression:
+    """Return the sum of coefficient * functions of w * means over the minibatch."""
+    parts: list[Nodes] = []
+    for term in terms:
+        factors: list[Nodes] = list(term.synapse)
+        if term.pre or term.post:
+            factors.append((_mean_name(means.index((term.pre, term.post))),))
+        if term.coefficient != 1.0 or not factors:
+            factors.insert(0, (term.coefficient,))
+        parts.append(_joined("mul", factors))
+    return Expression(_joined("add", parts) if parts else (0.0,))
+
+
+def _joined(name: str, parts: Sequence[Nodes]) -> Nodes:
+    """Return ``((p0 op p1) op p2) op …``."""
+    nodes: list[Node] = [name] * (len(parts) - 1)
+    for part in parts:
+        nodes.extend(part)
+    return tuple(nodes)
+
+
+class _Lowering:
+    """Builds the life in which means over the minibatch take the place of the rule's terminals."""
+
+    def __init__(self, life: Lifetime, site: RuleSite) -> None:
+        self._life, self._site = life, site
+        self._units = life.n_units
+        self._maps = list(life.maps)
+        self._phases: list[list[int]] = []
+        self._factors: dict[tuple[Nodes, ...], Buffer] = {}
+
+    def build(
+        self, means: Sequence[tuple[tuple[Nodes, ...], tuple[Nodes, ...]]]
+    ) -> tuple[Lifetime, list[Terminal]]:
+        """Return the life, and the catalogue of terminals of rules in it."""
+        life, site = self._life, self._site
+        terminals: dict[str, Buffer] = {"w": site.terminals["w"]}
+        catalogue = [Terminal("w", Level.SYNAPSE)]
+        for name, buffer in site.terminals.items():
+            if name != "w" and buffer.level == Level.SYNAPSE:
+                terminals[name] = buffer
+                catalogue.append(Terminal(name, Level.SYNAPSE))
+        for number, (pre, post) in enumerate(means):
+            buffer, level = self._mean(_mean_name(number), pre, post)
+            terminals[buffer.name] = buffer
+            catalogue.append(Terminal(buffer.name, level))
+        where = int((life.phases[:, ph.OP] == ph.RULE).argmax())
+        rule = life.phases[where].copy()
+        rule[ph.F] = 1
+        rows = [
+            life.phases[:where],
+            np.array(self._phases, np.int64),
+            rule[None],
+            life.phases[where + 1 :],
+        ]
+        return (
+            replace(
+                life,
+                phases=np.concatenate([part.reshape(-1, ph.WIDTH) for part in rows]),
+                n_units=self._units,
+                sites=(replace(site, terminals=terminals),),
+                maps=tuple(self._maps),
+            ),
+            catalogue,
+        )
+
+    def _mean(
+        self, name: str, pre: tuple[Nodes, ...], post: tuple[Nodes, ...]
+    ) -> tuple[Buffer, Level]:
+        """Write the mean over examples of post' pre, which has one factor for none."""
+        n_out, n_in = self._site.matrix.n_out, self._site.matrix.n_in
+        rows, columns = n_out if post else 1, n_in if pre else 1
+        level = Level.SYNAPSE if pre and post else (Level.PRE if pre else Level.POST)
+        target = self._buffer(name, rows, columns, level)
+        left, right = self._factor(post, n_out), self._factor(pre, n_in)
+        self._phase(ph.OUTER, target.start, left.start, right.start, rows, columns,
+                    self._site.examples)  # fmt: skip
+        return target, level
+
+    def _factor(self, factors: tuple[Nodes, ...], n: int) -> Buffer:
+        """Return a buffer of a product of factors for all examples; of ones where there is none."""
+        if factors in self._factors:
+            return self._factors[factors]
+        nodes = _joined("mul", factors) if factors else (1.0,)
+        if len(nodes) == 1 and isinstance(nodes[0], str):
+            buffer = self._site.terminals[nodes[0]]
+        else:
+            buffer = self._buffer("factor", n if factors else 1, 1, Level.POST, self._site.examples)
+            self._map(buffer, Expression(nodes))
+        self._factors[factors] = buffer
+        return buffer
+
+    def _map(self, target: Buffer, expression: Expression) -> None:
+        operands = [self._site.terminals[name] for name in sorted(expression.terminals)]
+        names = ["w", *sorted(expression.terminals - {"w"})]
+        program = lower(
+            Rule(expression, form="absolute"), [Terminal(name, Level.POST) for name in names]
+        )
+        site = MapSite(str(expression), program, (target, *operands), target)
+        self._phase(ph.MAP, len(self._maps), 0, target.size)
+        self._maps.append(site)
+
+    def _buffer(self, name: str, n_out: int, n_in: int, level: Level, examples: int = 1) -> Buffer:
+        buffer = Buffer(name, self._units, n_out, n_in, level, examples)
+        self._units += -(-buffer.size // LANES) * LANES
+        return buffer
+
+    def _phase(self, op: int, *operands: int) -> None:
+        row = [op, *operands]
+        self._phases.append(row + [0] * (ph.WIDTH - len(row)))
