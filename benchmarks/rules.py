@@ -122,8 +122,8 @@ def hopfield_storage() -> dict[str, Any]:
 
 
 def switching_cue() -> dict[str, Any]:
-    """Run GP; champions under held-out conditions; the ablation without the modulator."""
-    searches = {"gp": runs("switching_cue", "gp")}
+    """Run the searches; champions under held-out conditions; the ablation without modulator."""
+    searches = {name: runs("switching_cue", name) for name in ("gp", "enumerate")}
     settings = {"rule.terminals": "['w', 'pre', 'post']", "searches.gp.budget": "2000"}
     problem = es.load_problem("switching_cue")
     champions = {

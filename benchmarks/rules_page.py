@@ -203,6 +203,7 @@ _COMMANDS = {
     ),
     "switching_cue": (
         "evosearch compare switching_cue --searches gp --seeds 10",
+        "evosearch compare switching_cue --searches enumerate --seeds 10",
         "evosearch evaluate switching_cue RUN --split transfer",
         f"evosearch compare switching_cue --searches gp --seeds 10 --budget 2000 {_ABLATED}",
     ),
