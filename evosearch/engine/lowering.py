@@ -35,7 +35,7 @@ def lower_minibatch(life: Lifetime, program: Program) -> tuple[Lifetime, Program
     Lowered are lives of one site with at least ``MIN_EXAMPLES`` examples and rules that need at
     most ``MAX_PRODUCTS`` products of matrices.
     """
-    if len(life.sites) != 1 or life.sites[0].examples < MIN_EXAMPLES or len(program.outputs) > 1:
+    if len(life.sites) != 1 or life.sites[0].examples < MIN_EXAMPLES or len(program.outputs) != 1:
         return None
     site = life.sites[0]
     levels = {

@@ -6,8 +6,10 @@ them to the torch path; the numbers do not depend on how candidates are cut into
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -17,6 +19,8 @@ from evosearch.engine.contract import BLOCK, LANES
 from evosearch.engine.lifetime import Lifetime, program_terminals
 from evosearch.engine.program import Level, Program
 from evosearch.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 Tier: TypeAlias = Literal["auto", "interpreter", "native", "native-1"]
 """``native`` and ``native-1`` compile all rules, at code generation level 0 or 1."""
@@ -101,7 +105,10 @@ def _run_as_is(
     if device != "cpu":
         from evosearch.engine.torch_path import run_on_torch
 
-        return run_on_torch(life, programs, steps, "cpu" if device == "torch" else device)
+        try:
+            return run_on_torch(life, programs, steps, "cpu" if device == "torch" else device)
+        except MemoryError as error:
+            _say_once(f"{error}; such lives run on the CPU, whose numbers agree to tolerance only")
     from evosearch.engine import interpreter
     from evosearch.engine.cache import announced
 
@@ -146,6 +153,11 @@ def _run_as_is(
     return LifeResult(
         results, exploded, clipped.mean(axis=1), int(applications) * n, int(native) * n
     )
+
+
+@lru_cache(maxsize=16)
+def _say_once(sentence: str) -> None:
+    logger.warning(sentence)
 
 
 def _natives(

@@ -32,8 +32,11 @@ def run_on_torch(
 ) -> LifeResult:
     """Live ``life`` for every program and draw on ``device``; see ``run_lifetimes``.
 
+    A group of rules that does not fit into the device's memory is halved until it does.
+
     Raises:
         InputError: torch does not have the device.
+        MemoryError: its memory does not hold the lives of one rule.
     """
     try:
         place = torch.device(device)
@@ -45,9 +48,18 @@ def run_on_torch(
     exploded = np.full((n, n_draws), -1, np.int64)
     clipped = np.zeros(n)
     applications = 0
-    for members in _groups(programs):
-        batch = _Batch(life, [programs[k] for k in members], eta[members], place)
-        applications += batch.live()
+    waiting = _groups(programs)
+    while waiting:
+        members = waiting.pop(0)
+        try:
+            batch = _Batch(life, [programs[k] for k in members], eta[members], place)
+            applications += batch.live()
+        except torch.OutOfMemoryError as error:
+            if len(members) == 1:
+                raise MemoryError(f"the memory of {device} holds not even one rule") from error
+            half = len(members) // 2
+            waiting[:0] = [members[:half], members[half:]]
+            continue
         outputs[members] = batch.report()
         exploded[members] = batch.exploded.cpu().numpy()
         clipped[members] = batch.clip_share()

@@ -105,3 +105,29 @@ def test_an_exploding_life_ends_at_the_same_step_everywhere(shape):
     assert (ours.exploded_at[0] > 0).all()
     assert (ours.exploded_at == theirs.exploded_at).all()
     assert ours.synapse_updates == theirs.synapse_updates
+
+
+def test_a_device_without_enough_memory_takes_fewer_rules_at_once(monkeypatch, caplog):
+    import torch
+
+    from evosearch.engine import torch_path
+
+    life, _ = layer_life(2, 4, 5, 3, "float64")
+    programs = [lower(Rule(f"post*(pre - {c}*w)"), TERMINALS) for c in (0.5, 0.75, 1.5)]
+    wanted = run_lifetimes(life, programs, 0.1, device="torch")
+    live, room = torch_path._Batch.live, 2
+
+    def limited(batch):
+        if batch.size[0] > room:
+            raise torch.OutOfMemoryError("out of memory")
+        return live(batch)
+
+    monkeypatch.setattr(torch_path._Batch, "live", limited)
+    halved = run_lifetimes(life, programs, 0.1, device="torch")
+    assert halved.outputs.tobytes() == wanted.outputs.tobytes()
+    assert halved.synapse_updates == wanted.synapse_updates
+    room = 0
+    for _ in range(2):
+        on_cpu = run_lifetimes(life, programs, 0.1, device="torch")
+    np.testing.assert_allclose(on_cpu.outputs, wanted.outputs, rtol=1e-10)
+    assert caplog.text.count("such lives run on the CPU") == 1

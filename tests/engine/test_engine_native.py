@@ -228,6 +228,9 @@ def recurrent_life(n, n_draws, steps=15):
         b.matvec(field, w, x)
         b.map(x, "tanh(f) - 0.5*x", f=mod, x=x)
         b.rule(w=w, pre=other, post=field, mod=mod, elig=z)
+        b.matvec(field, w, x)
+        b.rule(w=w, pre=other, post=field, mod=mod, elig=z)
+        b.map(other, "0.5*f + o", f=field, o=other)
         b.matvec(mod, first, x)
         b.rule(w=first, pre=x, post=mod, mod=mod, elig=trace)
     for buffer in (x, w, z, field, mod, first, trace):
@@ -257,6 +260,28 @@ def test_lives_of_the_problems(name, session_seed):
     programs = [lower(rule, problem.terminals) for rule in (Rule("0.01"), *rules)]
     for life in problem.lifetimes(draws):
         compare(life, programs, 0.05, tiers=("native", "auto"))
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+@pytest.mark.parametrize(("n_in", "n_draws"), [(3, 4), (20, 2), (20, 1)])
+def test_an_activity_that_overflows_ends_a_life_whose_weights_stay_finite(n_in, n_draws, is_read):
+    b = LifetimeBuilder()
+    x, y, w = b.vector("pre", n_in), b.vector("post", 2), b.matrix("w", 2, n_in)
+    b.initial(w, b.table(np.full((1, 2 * n_in), 1e30), shared=True))
+    inputs = b.table(np.geomspace(1, 1e10, 5)[:, None] * np.ones(n_in), shared=True)
+    with b.repeat(5) as t:
+        b.load(x, inputs, row=t)
+        b.matvec(y, w, x)
+        if is_read:
+            b.map(y, "min(y, 1)", y=y)
+        b.rule(w=w, pre=x, post=y)
+    b.output(w)
+    life = b.build(draw_keys=np.zeros((n_draws, 2)))
+    program = lower(Rule("w = w"), TERMINALS[:3])
+    result = run_lifetimes(life, [program], 1.0, tier="native")
+    assert (result.exploded_at == 3).all()
+    assert result.native_updates == 0
+    assert_same_bits(result, run_lifetimes(life, [program], 1.0, tier="interpreter"))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
