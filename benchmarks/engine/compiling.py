@@ -28,7 +28,7 @@ def compiling() -> Record:
         work = make_workload(n_out, n_in, n_draws=n_draws, n_rules=n_rules, steps=10)
         times = {level: [_compile_ms(work, level) for _ in range(5)] for level in (0, 1)}
         medians = [float(np.median(times[level])) for level in (0, 1)]
-        lines.append((f"{n_out}x{n_in}, {n_draws} draws", n_rules, *medians))
+        lines.append((f"{n_out}x{n_in}, draws: {n_draws}", n_rules, *medians))
         if (n_out, n_in) == (32, 64):
             text = f"{medians[0]:.2f} ms (level 1: {medians[1]:.2f} ms)"
             rows.append(Row("compile time per rule, W 32x64", "≤ 1 ms at level 0", text,
@@ -59,11 +59,11 @@ def automatic() -> Record:
             best = min(seconds[tier] for tier in TIERS[:-1])
             ratios.append(seconds["auto"] / best)
             times = (1e3 * seconds[tier] / len(work.programs) for tier in TIERS)
-            lines.append((f"{n_out}x{n_in}, {n_draws} draws", n_lives, *times, ratios[-1]))
+            lines.append((f"{n_out}x{n_in}, draws: {n_draws}", n_lives, *times, ratios[-1]))
         text = ", ".join(f"{n}: {r:.2f}" for n, r in zip(N_LIVES, ratios, strict=True))
         rows.append(
             Row(f"each rule compiled and run for 1, 3, 10, 100 lifetimes, W {n_out}x{n_in}, "
-                f"{n_draws} draws, T=500", "auto ≤ 1.1 × the time of the best tier at each",
+                f"draws: {n_draws}, T=500", "auto ≤ 1.1 × the time of the best tier at each",
                 text, max(ratios) <= 1.1)
         )  # fmt: skip
     columns = ("layer", "lifetimes a rule", *(f"{tier}, ms a rule" for tier in TIERS), "auto/best")

@@ -30,6 +30,9 @@ def write_page(records: Path, sections: Sequence[str], target: Path) -> None:
     ]
     rows = [row for record in found for row in record["rows"]]
     parts = [HEAD, _machines(found), _main_table(rows)]
+    missing = [name for name in sections if not (records / f"{name}.json").is_file()]
+    if missing:
+        parts.append(f"Not measured yet: {', '.join(missing)}.\n")
     for record in found:
         parts += [f"{note}\n" for note in record["notes"]]
         parts += [_detail(detail) for detail in record["details"]]

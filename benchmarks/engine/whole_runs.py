@@ -13,7 +13,7 @@ from typing import Any
 from common import CORES, IS_QUICK, Record, Row, cores
 
 ROOT = Path(__file__).resolve().parents[2]
-BEFORE = "9fe79d1d"
+BEFORE = "9fe79d107114"
 """The last commit without native code."""
 
 SEARCHES = {
