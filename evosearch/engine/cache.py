@@ -15,6 +15,13 @@ import llvmlite.binding
 import numba
 
 
+def processor_features() -> str:
+    """Return what the code generator may use: all that the processor has, at full width."""
+    features = llvmlite.binding.get_host_cpu_features()
+    # Some processors with 512-bit vectors are given halves of them by default.
+    return features.flatten() + (",-prefer-256-bit" if features.get("avx512f") else "")
+
+
 def engine_digest() -> str:
     """Hash the engine's sources, the compiler's versions and the processor."""
     digest = hashlib.sha256()
@@ -26,7 +33,7 @@ def engine_digest() -> str:
         llvmlite.__version__,
         platform.python_version(),
         llvmlite.binding.get_host_cpu_name(),
-        llvmlite.binding.get_host_cpu_features().flatten(),
+        processor_features(),
     ):
         digest.update(fact.encode())
     return digest.hexdigest()[:16]
@@ -47,6 +54,8 @@ logger = logging.getLogger(__name__)
 
 FOLDER = compiled_code_folder()
 numba.config.CACHE_DIR = str(FOLDER)  # type: ignore[attr-defined]
+numba.config.CPU_NAME = llvmlite.binding.get_host_cpu_name()  # type: ignore[attr-defined]
+numba.config.CPU_FEATURES = processor_features()  # type: ignore[attr-defined]
 
 
 @contextmanager

@@ -20,19 +20,26 @@ from evosearch.engine.formulas import Arithmetic
 
 
 class BuilderArithmetic(Arithmetic):
-    """Arithmetic that writes scalar instructions through a builder of llvmlite."""
+    """Arithmetic that writes instructions on scalars or vectors through a builder of llvmlite."""
 
-    def __init__(self, builder: Any, is_single: bool) -> None:
+    def __init__(self, builder: Any, is_single: bool, width: int = 1) -> None:
         self._b = builder
         self.is_single = is_single
-        self._real = ir.FloatType() if is_single else ir.DoubleType()
-        self._integer = ir.IntType(32 if is_single else 64)
+        self._width = width
+        self._real = self._type(ir.FloatType() if is_single else ir.DoubleType())
+        self._integer = self._type(ir.IntType(32 if is_single else 64))
 
     def real(self, value: float) -> Any:
-        return self._real(float(np.float32(value)) if self.is_single else float(value))
+        return self._constant(self._real, float(np.float32(value)) if self.is_single else value)
 
     def integer(self, value: int) -> Any:
-        return self._integer(value)
+        return self._constant(self._integer, value)
+
+    def _type(self, scalar: Any) -> Any:
+        return scalar if self._width == 1 else ir.VectorType(scalar, self._width)
+
+    def _constant(self, kind: Any, value: Any) -> Any:
+        return ir.Constant(kind, value if self._width == 1 else [value] * self._width)
 
     def add(self, a: Any, b: Any) -> Any:
         return self._b.fadd(a, b)
@@ -86,23 +93,26 @@ class BuilderArithmetic(Arithmetic):
         return self._b.and_(a, b)
 
     def shl(self, a: Any, count: int) -> Any:
-        return self._b.shl(a, self._integer(count))
+        return self._b.shl(a, self.integer(count))
 
     def ashr(self, a: Any, count: int) -> Any:
-        return self._b.ashr(a, self._integer(count))
+        return self._b.ashr(a, self.integer(count))
 
     def iequal(self, a: Any, b: Any) -> Any:
         return self._b.icmp_signed("==", a, b)
 
     def widen(self, a: Any) -> tuple[Arithmetic, Any]:
-        wide = BuilderArithmetic(self._b, False)
-        return wide, self._b.fpext(a, ir.DoubleType())
+        wide = BuilderArithmetic(self._b, False, self._width)
+        return wide, self._b.fpext(a, wide._real)
 
     def narrow(self, a: Any) -> Any:
         return self._b.fptrunc(a, self._real)
 
     def _call(self, name: str, a: Any) -> Any:
-        function = self._b.module.declare_intrinsic(name, [self._real])
+        suffix = "f32" if self.is_single else "f64"
+        suffix = suffix if self._width == 1 else f"v{self._width}{suffix}"
+        kind = ir.FunctionType(self._real, [self._real])
+        function = self._b.module.declare_intrinsic(f"{name}.{suffix}", (), kind)
         return self._b.call(function, [a])
 
 

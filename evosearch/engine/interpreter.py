@@ -15,7 +15,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from evosearch.engine import elementary as el
-from evosearch.engine import kernels, philox
+from evosearch.engine import kernels
+from evosearch.engine import simple_phases as simple
 from evosearch.engine.cache import compiled, compiled_with_allocation
 from evosearch.engine.contract import BLOCK, LANES
 from evosearch.engine.phases import (
@@ -28,9 +29,6 @@ from evosearch.engine.phases import (
     OUTER,
     RANDOM,
     REDUCE,
-    REDUCE_MAX,
-    REDUCE_MEAN,
-    REDUCE_MIN,
     REPEAT,
     REPEAT_END,
     ROW,
@@ -304,94 +302,6 @@ def _row_of(phases: Any, pc: Any, counters: Any) -> Any:
 
 
 @compiled
-def _load(
-    ws: Any, phases: Any, pc: Any, row: Any, data: Any, tables: Any, index: Any, indices: Any,
-    group: Any, lanes: Any,
-) -> None:  # fmt: skip
-    """Copy rows of a table into a buffer, for all draws of the group."""
-    target, n = u8(phases[pc, A]) * lanes, u8(phases[pc, B])
-    for k in range(phases[pc, E]):
-        _load_row(ws, target + u8(k) * n * lanes, n, phases[pc, C], phases[pc, D], u8(row + k),
-                  data, tables, index, indices, group, lanes)  # fmt: skip
-
-
-@compiled
-def _load_row(
-    ws: Any, target: Any, n: Any, table: Any, chooser: Any, row: Any, data: Any, tables: Any,
-    index: Any, indices: Any, group: Any, lanes: Any,
-) -> None:  # fmt: skip
-    """Copy one row of a table into a buffer."""
-    start, rows, is_shared = u8(tables[table, 0]), u8(tables[table, 1]), tables[table, 3] != 0
-    if chooser < 0 and not is_shared:
-        source = start + ((group * rows + row) * n) * lanes
-        for t in range(n * lanes):
-            ws[target + t] = data[source + t]
-        return
-    for lane in range(lanes):
-        here = row
-        if chooser >= 0:
-            first, length = u8(indices[chooser, 0]), u8(indices[chooser, 1])
-            if indices[chooser, 2] != 0:
-                here = u8(index[first + row])
-            else:
-                here = u8(index[first + (group * length + row) * lanes + lane])
-        for k in range(n):
-            if is_shared:
-                ws[target + k * lanes + lane] = data[start + here * n + k]
-            else:
-                ws[target + k * lanes + lane] = data[
-                    start + ((group * rows + here) * n + k) * lanes + lane
-                ]
-
-
-@compiled
-def _random(
-    ws: Any, target: Any, n: Any, lanes: Any, is_normal: Any, step: Any, stream: Any, keys: Any,
-    first: Any,
-) -> None:  # fmt: skip
-    """Fill a buffer with Philox numbers, keyed by draw, counted by step, unit and stream."""
-    for lane in range(lanes):
-        draw = min(first + lane, u8(keys.shape[0] - 1))
-        k0, k1 = u8(keys[draw, 0]), u8(keys[draw, 1])
-        for unit in range(n):
-            a, b, c, d = philox.philox(u8(step), unit, stream, u8(0), k0, k1)
-            value = philox.uniform(a, b)
-            if is_normal:
-                value = philox.normal(value, philox.uniform(c, d))
-            ws[target + unit * lanes + lane] = ws.dtype.type(value)
-
-
-@compiled
-def _reduce(ws: Any, target: Any, source: Any, n: Any, lanes: Any, kind: Any, acc: Any) -> None:
-    """Reduce the units of a buffer to one number a draw."""
-    if kind in (REDUCE_MIN, REDUCE_MAX):
-        for lane in range(lanes):
-            best = ws[source + lane]
-            for k in range(u8(1), n):
-                value = ws[source + k * lanes + lane]
-                if (kind == REDUCE_MIN and value < best) or (kind == REDUCE_MAX and value > best):
-                    best = value
-            ws[target + lane] = best
-        return
-    kernels.sum_rows(ws, target, source, n, lanes, acc)
-    if kind == REDUCE_MEAN:
-        for lane in range(lanes):
-            ws[target + lane] = ws[target + lane] / ws.dtype.type(n)
-
-
-@compiled
-def _argmax(ws: Any, target: Any, source: Any, n: Any, lanes: Any) -> None:
-    """Write 1 at the first greatest unit of each draw and 0 elsewhere."""
-    for lane in range(lanes):
-        best = u8(0)
-        for k in range(u8(1), n):
-            if ws[source + k * lanes + lane] > ws[source + best * lanes + lane]:
-                best = k
-        for k in range(n):
-            ws[target + k * lanes + lane] = ws.dtype.type(1 if k == best else 0)
-
-
-@compiled
 def run_group(
     ws: Any, off: Any, phases: Any, code: Any, code_start: Any, ends: Any, levels: Any,
     outputs: Any, map_outputs: Any, candidate: Any, n_candidates: Any, binds: Any, strides: Any,
@@ -445,7 +355,7 @@ def run_group(
             if bad > 0:
                 alive -= _mark_exploded(ws, y, n, lanes, w, n_out * n_in, exploded, step)
         elif op == LOAD:
-            _load(ws, phases, pc, _row_of(phases, pc, counters), data, tables, index, indices,
+            simple.load(ws, phases, pc, _row_of(phases, pc, counters), data, tables, index, indices,
                   group, lanes)  # fmt: skip
         elif op == MAP:
             program, site, n = n_candidates + a, n_rules + a, u8(c) * lanes
@@ -478,12 +388,12 @@ def run_group(
             kernels.outer_mean(ws, u8(a), u8(b), u8(c), u8(phases[pc, D]), u8(phases[pc, E]),
                                u8(phases[pc, F]))  # fmt: skip
         elif op == RANDOM:
-            _random(ws, u8(a) * lanes, u8(b), lanes, c == 1, _row_of(phases, pc, counters),
+            simple.random(ws, u8(a) * lanes, u8(b), lanes, c == 1, _row_of(phases, pc, counters),
                     u8(phases[pc, D]), keys, group * lanes)  # fmt: skip
         elif op == ARGMAX:
-            _argmax(ws, u8(a) * lanes, u8(b) * lanes, u8(c), lanes)
+            simple.argmax(ws, u8(a) * lanes, u8(b) * lanes, u8(c), lanes)
         elif op == REDUCE:
-            _reduce(ws, u8(a) * lanes, u8(b) * lanes, u8(c), lanes, phases[pc, D], scratch)
+            simple.reduce(ws, u8(a) * lanes, u8(b) * lanes, u8(c), lanes, phases[pc, D], scratch)
         if alive == 0:
             break
         pc += 1
@@ -587,7 +497,7 @@ def _begin(
     for t in range(size):
         ws[t] = ws.dtype.type(0)
     for k in range(births.shape[0]):
-        _load(ws, births, k, 0, data, tables, index, indices, group, lanes)
+        simple.load(ws, births, k, 0, data, tables, index, indices, group, lanes)
     if flags[1]:
         for r in range(shapes.shape[0]):
             n = u8(shapes[r, 0]) * u8(shapes[r, 1]) * lanes

@@ -7,7 +7,6 @@ n rows of V numbers; V is 1 where a row of synapses fills a vector by itself.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from numba.extending import intrinsic
 from evosearch.engine import elementary as el
 from evosearch.engine.cache import compiled
 from evosearch.engine.contract import LANES
+from evosearch.engine.formulas import FORMULAS
 from evosearch.engine.program import Op
 
 _ADD, _SUB, _MUL, _DIV = int(Op.ADD), int(Op.SUB), int(Op.MUL), int(Op.DIV)
@@ -90,6 +90,68 @@ def dot16(typing: Any, ws: Any, a: Any, b: Any, n: Any) -> Any:
     return ws.dtype(ws, *integers), codegen
 
 
+def _elementwise(op: Op, wide: int) -> Any:
+    """Return an intrinsic that runs one operation over n values, in whole vectors.
+
+    Results beyond n fall into the padding of the register that is written. Where operands overlap
+    need not be asked, which a compiler would do at each call.
+    """
+    formula = FORMULAS[op]
+
+    @intrinsic
+    def run(typing: Any, ws: Any, d: Any, a: Any, b: Any, n: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            array_type = signature.args[0]
+            data = context.make_array(array_type)(context, builder, args[0]).data
+            real = context.get_value_type(array_type.dtype)
+            whole, is_single = ir.IntType(64), array_type.dtype == types.float32
+
+            def loop(start: Any, stop: Any, width: int) -> None:
+                pointer = ir.VectorType(real, width).as_pointer()
+
+                def place(offset: Any, t: Any) -> Any:
+                    return builder.bitcast(builder.gep(data, [builder.add(offset, t)]), pointer)
+
+                o = el.BuilderArithmetic(builder, is_single, width)
+                with cgutils.for_range_slice(builder, start, stop, whole(width), whole) as (t, _):
+                    operands = [builder.load(place(offset, t)) for offset in args[2:4]]
+                    for operand in operands:
+                        operand.align = array_type.dtype.bitwidth // 8
+                    done = builder.store(formula(o, *operands), place(args[1], t))
+                    done.align = array_type.dtype.bitwidth // 8
+
+            padded = builder.and_(builder.add(args[4], whole(LANES - 1)), whole(-LANES))
+            full = builder.and_(padded, whole(-wide))
+            loop(whole(0), full, wide)
+            if wide > LANES:
+                loop(full, padded, LANES)
+            return context.get_dummy_value()
+
+        return types.void(ws, *(types.uint64,) * 4), codegen
+
+    return run
+
+
+_run_add = _elementwise(Op.ADD, 4 * LANES)
+_run_sub = _elementwise(Op.SUB, 4 * LANES)
+_run_mul = _elementwise(Op.MUL, 4 * LANES)
+_run_div = _elementwise(Op.DIV, 4 * LANES)
+_run_max = _elementwise(Op.MAX, 4 * LANES)
+_run_min = _elementwise(Op.MIN, 4 * LANES)
+_run_pow = _elementwise(Op.POW, LANES)
+_run_neg = _elementwise(Op.NEG, 4 * LANES)
+_run_square = _elementwise(Op.SQUARE, 4 * LANES)
+_run_abs = _elementwise(Op.ABS, 4 * LANES)
+_run_sign = _elementwise(Op.SIGN, 4 * LANES)
+_run_sqrt = _elementwise(Op.SQRT, 4 * LANES)
+_run_exp = _elementwise(Op.EXP, LANES)
+_run_log = _elementwise(Op.LOG, LANES)
+_run_tanh = _elementwise(Op.TANH, LANES)
+_run_sigmoid = _elementwise(Op.SIGMOID, LANES)
+_run_sin = _elementwise(Op.SIN, LANES)
+_run_softplus = _elementwise(Op.SOFTPLUS, LANES)
+
+
 @compiled
 def execute(
     ws: Any, code: Any, start: Any, end: Any, off: Any, site: Any, count: Any, lanes: Any,
@@ -105,59 +167,41 @@ def execute(
         op = code[i, 0]
         d, a, b = off[site, code[i, 1]], off[site, code[i, 2]], off[site, code[i, 3]]
         if op == _ADD:
-            for t in range(n):
-                ws[d + t] = ws[a + t] + ws[b + t]
+            _run_add(ws, d, a, b, n)
         elif op == _SUB:
-            for t in range(n):
-                ws[d + t] = ws[a + t] - ws[b + t]
+            _run_sub(ws, d, a, b, n)
         elif op == _MUL:
-            for t in range(n):
-                ws[d + t] = ws[a + t] * ws[b + t]
+            _run_mul(ws, d, a, b, n)
         elif op == _DIV:
-            for t in range(n):
-                ws[d + t] = el.divide(ws[a + t], ws[b + t])
+            _run_div(ws, d, a, b, n)
         elif op == _MAX:
-            for t in range(n):
-                ws[d + t] = el.select(ws[a + t] > ws[b + t], ws[a + t], ws[b + t])
+            _run_max(ws, d, a, b, n)
         elif op == _MIN:
-            for t in range(n):
-                ws[d + t] = el.select(ws[a + t] < ws[b + t], ws[a + t], ws[b + t])
+            _run_min(ws, d, a, b, n)
         elif op == _POW:
-            for t in range(n):
-                ws[d + t] = el.power(ws[a + t], ws[b + t])
+            _run_pow(ws, d, a, b, n)
         elif op == _NEG:
-            for t in range(n):
-                ws[d + t] = -ws[a + t]
+            _run_neg(ws, d, a, b, n)
         elif op == _SQUARE:
-            for t in range(n):
-                ws[d + t] = ws[a + t] * ws[a + t]
+            _run_square(ws, d, a, b, n)
         elif op == _ABS:
-            for t in range(n):
-                ws[d + t] = abs(ws[a + t])
+            _run_abs(ws, d, a, b, n)
         elif op == _SIGN:
-            for t in range(n):
-                ws[d + t] = el.sign(ws[a + t])
+            _run_sign(ws, d, a, b, n)
         elif op == _SQRT:
-            for t in range(n):
-                ws[d + t] = math.sqrt(abs(ws[a + t]))
+            _run_sqrt(ws, d, a, b, n)
         elif op == _EXP:
-            for t in range(n):
-                ws[d + t] = el.exp(ws[a + t])
+            _run_exp(ws, d, a, b, n)
         elif op == _LOG:
-            for t in range(n):
-                ws[d + t] = el.log(ws[a + t])
+            _run_log(ws, d, a, b, n)
         elif op == _TANH:
-            for t in range(n):
-                ws[d + t] = el.tanh(ws[a + t])
+            _run_tanh(ws, d, a, b, n)
         elif op == _SIGMOID:
-            for t in range(n):
-                ws[d + t] = el.sigmoid(ws[a + t])
+            _run_sigmoid(ws, d, a, b, n)
         elif op == _SIN:
-            for t in range(n):
-                ws[d + t] = el.sin(ws[a + t])
+            _run_sin(ws, d, a, b, n)
         elif op == _SOFTPLUS:
-            for t in range(n):
-                ws[d + t] = el.softplus(ws[a + t])
+            _run_softplus(ws, d, a, b, n)
         elif op == _EXPAND_NETWORK:
             _repeat(ws, d, a, lanes, n // lanes)
         elif op == _EXPAND_PRE:

@@ -103,6 +103,11 @@ class Projection:
     row_norm: float | None = None
     keeps_sign: bool = False
 
+    @property
+    def has_norm(self) -> bool:
+        """Whether rows are given a length."""
+        return self.row_norm is not None and self.row_norm > 0
+
     def __post_init__(self) -> None:
         if not self.low < self.high:
             raise InputError(f"the clip's low end {self.low} must lie below its high {self.high}.")

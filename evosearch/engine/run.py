@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from evosearch.engine.contract import BLOCK, LANES
 from evosearch.engine.lifetime import Lifetime, program_terminals
 from evosearch.engine.program import Level, Program
 from evosearch.errors import InputError
+
+if TYPE_CHECKING:
+    from evosearch.engine.native.compiler import Native
 
 logger = logging.getLogger(__name__)
 
@@ -134,8 +137,10 @@ def _run_as_is(
     exploded = np.full((n, life.n_draws), -1, np.int64)
     clipped = np.zeros((n, life.n_draws))
     n_sites = len(life.sites) + len(life.maps)
-    natives, native_scratch = _natives(life, programs, tier)
-    workspace = _workspace(life, batch, native_scratch)
+    # Holding them keeps their code in memory until the lives are over.
+    functions = _natives(life, programs, tier)
+    natives = np.array([f.address if f else 0 for f in functions], np.int64)
+    workspace = _workspace(life, batch, max((f.scratch for f in functions if f), default=0))
     offsets = np.zeros((n_sites, int(batch.register_counts.max(initial=1))), np.uint64)
     with announced(str(life.dtype)):
         applications, native = interpreter.run_chunk(
@@ -160,19 +165,13 @@ def _say_once(sentence: str) -> None:
     logger.warning(sentence)
 
 
-def _natives(
-    life: Lifetime, programs: Sequence[Program], tier: Tier
-) -> tuple[NDArray[np.int64], int]:
-    """Return the address of each program's compiled life, 0 for none, and the scratch needed."""
-    addresses = np.zeros(len(programs), np.int64)
+def _natives(life: Lifetime, programs: Sequence[Program], tier: Tier) -> Sequence[Native | None]:
+    """Return each program's compiled life, None for those that the interpreter lives."""
     if tier == "interpreter" or not life.sites:
-        return addresses, 0
+        return [None] * len(programs)
     from evosearch.engine.native import tiers
 
-    functions = tiers.choose(life, programs, tier)
-    for p, function in enumerate(functions):
-        addresses[p] = function.address if function else 0
-    return addresses, max((f.scratch for f in functions if f), default=0)
+    return tiers.choose(life, programs, tier)
 
 
 @dataclass(frozen=True)

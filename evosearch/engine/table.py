@@ -21,12 +21,15 @@ from evosearch.engine.run import Batch, pack_programs
 u8 = np.uint64
 
 
-def evaluate_rows(programs: Sequence[Program] | Batch, columns: NDArray[Any]) -> NDArray[Any]:
+def evaluate_rows(
+    programs: Sequence[Program] | Batch, columns: NDArray[Any], *, out: NDArray[Any] | None = None
+) -> NDArray[Any]:
     """Return the first output of each program for each row.
 
     Args:
         programs: P rules, lowered with every terminal at the level ``POST``, or packed already.
         columns: (terminals, N) float32 or float64, in the order of the programs' terminals.
+        out: (P, N) memory for the result; new memory costs as much as short programs.
 
     Returns:
         (P, N) values of the columns' type.
@@ -37,7 +40,7 @@ def evaluate_rows(programs: Sequence[Program] | Batch, columns: NDArray[Any]) ->
     n_programs, n_terminals = len(batch.register_counts), len(columns)
     # Registers of one program; terminals come first and are the same for all.
     registers = int(batch.register_counts.max(initial=1))
-    values = np.empty((n_programs, columns.shape[1]), columns.dtype)
+    values = np.empty((n_programs, columns.shape[1]), columns.dtype) if out is None else out
     raw = np.zeros(registers * BLOCK + 2 * LANES, columns.dtype)
     workspace = raw[-raw.ctypes.data % 64 // columns.itemsize :]
     offsets = np.arange(registers, dtype=np.uint64).reshape(1, -1) * np.uint64(BLOCK)

@@ -240,7 +240,7 @@ class _Batch:
         if projection.is_zero_diagonal:
             weights = weights.clone()
             weights.diagonal(dim1=2, dim2=3).zero_()
-        if projection.row_norm:
+        if projection.row_norm is not None and projection.has_norm:
             length = weights.square().sum(dim=3, keepdim=True).sqrt()
             scaled = weights * (projection.row_norm / length)
             weights = torch.where(length > 0, scaled, weights)

@@ -94,7 +94,7 @@ def coefficients() -> Coefficients:
         return Coefficients(**{name: tuple(numbers) for name, numbers in stored.items()})
     except FileNotFoundError:
         logger.info("measuring how fast this machine compiles and runs rules: once, about 4 s")
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         logger.info("measuring this machine anew: %s is damaged (%s)", path.name, error)
     measured = measure()
     _write(path, measured)
@@ -105,9 +105,13 @@ def _write(path: Path, measured: Coefficients) -> None:
     """Put the file in place whole, so that another process never reads half of it."""
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(asdict(measured), file)
-        os.replace(name, path)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(asdict(measured), file)
+            os.replace(name, path)
+        except OSError:
+            os.unlink(name)
+            raise
     except OSError as error:
         logger.info("the measurement could not be kept (%s)", error)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
+from evosearch.engine.cache import processor_features
 from evosearch.engine.lifetime import Lifetime
 from evosearch.engine.native.draws import DrawLife
 from evosearch.engine.native.program import UnsupportedError
@@ -139,7 +140,7 @@ def _life_structure(life: Lifetime) -> bytes:
     facts = (
         life.phases.tobytes(), life.n_units, life.lanes, str(life.dtype), sites, maps,
         life.is_shared_table, life.is_shared_index, [i.shape[-1] for i in life.indices],
-        projection.is_zero_diagonal, projection.keeps_sign, projection.row_norm is not None,
+        projection.is_zero_diagonal, projection.keeps_sign, projection.has_norm,
         projection.low > float("-inf") or projection.high < float("inf"),
     )  # fmt: skip
     return hashlib.blake2b(repr(facts).encode(), digest_size=16).digest()
@@ -149,13 +150,10 @@ def target_machine(level: int) -> Any:
     """Return a target machine for this processor."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    features = llvm.get_host_cpu_features()
-    text = features.flatten()
-    if features.get("avx512f"):
-        # Without it the 16 lanes of some processors are cut in two.
-        text += ",-prefer-256-bit"
     target = llvm.Target.from_default_triple()
-    return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=text, opt=level)
+    return target.create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=processor_features(), opt=level
+    )
 
 
 @lru_cache(maxsize=2)

@@ -321,7 +321,7 @@ class DrawLife(LifeWriter):
         if projection.is_zero_diagonal:
             for i in range(min(n_in, n_out)):
                 self.set(o.real(0.0), matrix, i * n_in + i)
-        if projection.row_norm is None:
+        if not projection.has_norm:
             return
 
         def body(i: Value | int) -> None:

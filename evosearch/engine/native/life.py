@@ -34,6 +34,9 @@ class LifeWriter(ABC):
         self.maps = [View.of_map(site) for site in life.maps]
         self.is_clipped = np.isfinite([life.projection.low, life.projection.high]).any()
         self.name = name
+        for view, site in zip(self.rules, life.sites, strict=True):
+            if any(start == site.matrix.start for start, _ in self.level_outputs(view, *Level)):
+                raise UnsupportedError("a state in the place of the weights")
         self._scratch = 0
         self._is_checked = False
         self._counters: list[Value] = []

@@ -8,8 +8,9 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TypeAlias
 
+from evosearch.engine.formulas import FORMULAS
 from evosearch.engine.lifetime import MapSite, RuleSite
-from evosearch.engine.native.text import INSTRUCTIONS, Value, Writer
+from evosearch.engine.native.text import Value, Writer
 from evosearch.engine.program import Op, Program, Section
 
 EXPANSIONS = frozenset((int(Op.EXPAND_NETWORK), int(Op.EXPAND_PRE), int(Op.EXPAND_POST)))
@@ -129,4 +130,4 @@ def evaluate(
         if op in EXPANSIONS:
             values[dst] = expand(op, a)
         else:
-            values[dst] = INSTRUCTIONS[op](arithmetic, find(a), find(b))
+            values[dst] = FORMULAS[op](arithmetic, find(a), find(b))

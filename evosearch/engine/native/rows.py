@@ -11,8 +11,9 @@ from evosearch.engine.contract import LANES
 from evosearch.engine.lifetime import Lifetime
 from evosearch.engine.native.life import LifeWriter
 from evosearch.engine.native.program import View, evaluate
+from evosearch.engine.native.row_rules import MeanRule, RowRule
 from evosearch.engine.native.text import Value
-from evosearch.engine.program import Level, Op, Program, Section
+from evosearch.engine.program import Level, Program, Section
 
 MAX_UNROLLED = 2
 """Rows of more wide vectors than this are a loop: unrolled code takes long to compile."""
@@ -92,7 +93,9 @@ class RowLife(LifeWriter):
     ) -> None:
         w = self.w
         # A few rows stay in the first cache while all examples pass.
-        together = n_out // FOLDED * FOLDED if n_in // self.wide <= MAX_UNROLLED else 0
+        # A product over its own operand reads what earlier rows wrote: one row at a time.
+        is_together = n_in // self.wide <= MAX_UNROLLED and x != y
+        together = n_out // FOLDED * FOLDED if is_together else 0
         if together:
             with w.loop(together, FOLDED) as i, w.loop(examples) as example:
                 first = self.row_pointer(matrix, i, n_in)
@@ -334,7 +337,9 @@ class RowLife(LifeWriter):
     def fuse(self, pc: int, last: int) -> int:
         """Live a product, maps of its result and the rule row by row, if nothing else reads it."""
         phases, life = self.life.phases, self.life
-        y, matrix, x, n_out = (int(k) for k in phases[pc, 1:5])
+        y, matrix, x, n_out, n_in = (int(k) for k in phases[pc, 1:6])
+        if n_in == 1:
+            return 0  # a map of units could then write weights
         written, end, maps = {y}, pc + 1, []
         while end < last and phases[end, ph.OP] == ph.MAP:
             site = life.maps[int(phases[end, ph.A])]
@@ -366,7 +371,7 @@ class RowLife(LifeWriter):
 
     def write_rule(self, number: int) -> None:
         if self.life.sites[number].examples > 1:
-            _MeanRule(self, number).write()
+            MeanRule(self, number).write()
             self._project_rows(number)
         else:
             self._write_rows(number, None)
@@ -392,6 +397,8 @@ class RowLife(LifeWriter):
                 y, x, maps = product
                 value, weights = self._dot(row, self.unit(x), n_in)
                 w.store(value, self.unit(y, i))
+                if any(target == y for _, target in maps):
+                    self.note(value, 1, 1)
                 self._at_hand = {y: value}
                 for (map_view, target), map_network in zip(maps, map_networks, strict=True):
                     find = self._unit_values(
@@ -404,7 +411,7 @@ class RowLife(LifeWriter):
                 self._at_hand = {}
                 for register in self.kept_registers(view, Level.POST):
                     w.store(post(register), self._kept_pointer(number, register, n_out, i))
-            _RowRule(self, number, network, i, row, post, weights).write()
+            RowRule(self, number, network, i, row, post, weights).write()
         self._write_states(number, network)
         self._project_rows(number)
 
@@ -477,7 +484,7 @@ class RowLife(LifeWriter):
             with w.loop(min(n_in, n_out)) as i:
                 place = self.unit(matrix, w.value(f"mul i64 {i}, {n_in + 1}"))
                 w.store(w.arithmetic(1).real(0.0), place)
-        if projection.row_norm is not None:
+        if projection.has_norm:
             with w.loop(n_out) as i:
                 self._normalise(self.row_pointer(matrix, i, n_in), n_in)
 
@@ -554,181 +561,6 @@ class RowLife(LifeWriter):
         if kind == ph.REDUCE_MEAN:
             value = o.div(value, o.real(float(n)))
         w.store(value, self.unit(target))
-
-
-class _RowRule:
-    """Writes the synapses of one row."""
-
-    def __init__(
-        self, life: RowLife, number: int, network: dict[int, Value], i: Value, row: Value,
-        post: Callable[[int], Value] | None, weights: dict[int, Value],
-    ) -> None:  # fmt: skip
-        self._life, self._number, self._network = life, number, network
-        self._i, self._row, self._post, self._weights = i, row, post, weights
-        self._view, self._site = life.rules[number], life.life.sites[number]
-        self._matrix_register = self._view.program.terminals.index("w")
-        self._posts: dict[tuple[int, str], Value] = {}
-
-    def write(self) -> None:
-        """Write all pieces of the row."""
-        self._life.pieces(self._site.matrix.n_in, self._piece)
-
-    def _piece(self, offset: Value | int, width: int, count: int) -> None:
-        """Write the rule on one piece; its new weights are checked before they are clipped."""
-        life, view, w = self._life, self._view, self._life.w
-        values: dict[int, Value] = {}
-
-        def resolve(register: int) -> Value:
-            if not view.is_terminal(register):
-                return view.constant(w, register, width)
-            if register == self._matrix_register and offset in self._weights:
-                return self._weights[offset]  # type: ignore[index]
-            return w.load(self._synapse(view.starts[register], offset), width)
-
-        def expand(op: int, register: int) -> Value:
-            if op == Op.EXPAND_PRE:
-                return life.unit_value(self._number, Level.PRE, register, offset, width)
-            if op == Op.EXPAND_NETWORK:
-                return w.splat(life.network_value(view, self._network, register), width)
-            return w.splat(self._post_value(register), width)
-
-        evaluate(w, view.rows(Section.TILE, Section.SYNAPSE), width, values, resolve, expand)
-
-        def find(register: int) -> Value:
-            return values[register] if register in values else resolve(register)
-
-        rule = view.program.outputs[0]
-        weight = find(self._matrix_register)
-        states = [
-            (start, find(register)) for start, register in life.level_outputs(view, Level.SYNAPSE)
-        ]
-        new = life.updated(weight, find(rule.register), width, rule.is_increment)
-        for start, value in states:
-            w.store_first(value, self._synapse(start, offset), width, count)
-        life.note(new, width, count)
-        kept = life.clipped(new, width)
-        if life.life.projection.keeps_sign:
-            birth = w.load(self._synapse(self._site.birth.start, offset), width)
-            kept = life.keep_sign(kept, birth, width)
-        w.store_first(kept, life.at(self._row, offset), width, count)
-
-    def _post_value(self, register: int) -> Value:
-        """Return a scalar of the row's post unit, read once a block."""
-        life = self._life
-        if self._post is not None:
-            return self._post(register)
-        key = (register, life.w.block)
-        if key not in self._posts:
-            self._posts[key] = life.unit_value(self._number, Level.POST, register, self._i, 1)
-        return self._posts[key]
-
-    def _synapse(self, start: int, offset: Value | int) -> Value:
-        life, n_in = self._life, self._site.matrix.n_in
-        return life.at(life.row_pointer(start, self._i, n_in), offset)
-
-
-class _MeanRule:
-    """Writes the mean of a rule over a minibatch: pieces of rows outside, examples inside."""
-
-    def __init__(self, life: RowLife, number: int) -> None:
-        self._life, self._w = life, life.w
-        self._view, self._site = life.rules[number], life.life.sites[number]
-        self._places: dict[int, int] = {}
-
-    def write(self) -> None:
-        """Write what is per unit for all examples, then the synapses."""
-        life, w, view, site = self._life, self._w, self._view, self._site
-        n_out, n_in, examples = site.matrix.n_out, site.matrix.n_in, site.examples
-        with w.loop(examples) as example:
-            self._write_units(Level.NETWORK, Section.NETWORK, 1, example)
-            self._write_units(Level.PRE, Section.PRE, n_in, example)
-            self._write_units(Level.POST, Section.POST, n_out, example)
-        rule = view.program.outputs[0]
-
-        def body(offset: Value | int, width: int, count: int) -> None:
-            o = w.arithmetic(width)
-            with w.loop(n_out) as i:
-                w.store(o.real(0.0), "%sum", width)
-                with w.loop(examples) as example:
-                    value = self._rule_value(i, offset, width, example)
-                    w.store(o.add(w.load("%sum", width), value), "%sum", width)
-                mean = o.div(w.load("%sum", width), o.real(float(examples)))
-                place = life.at(life.row_pointer(site.matrix.start, i, n_in), offset)
-                new = life.updated(w.load(place, width), mean, width, rule.is_increment)
-                life.note(new, width, count)
-                kept = life.clipped(new, width)
-                if life.life.projection.keeps_sign:
-                    birth = life.at(life.row_pointer(site.birth.start, i, n_in), offset)
-                    kept = life.keep_sign(kept, w.load(birth, width), width)
-                w.store_first(kept, place, width, count)
-
-        life.pieces(n_in, body)
-
-    def _write_units(self, level: Level, section: Section, n: int, example: Value) -> None:
-        """Write a section for the units of one example and keep what later sections read."""
-        life, w, view = self._life, self._w, self._view
-        kept = life.kept_registers(view, level)
-        if not kept:
-            return
-        for register in kept:
-            if register not in self._places:
-                self._places[register] = life.reserve(self._site.examples * n + LANES)
-
-        def body(offset: Value | int, width: int, count: int) -> None:
-            values: dict[int, Value] = {}
-
-            def resolve(register: int) -> Value:
-                return self._unit(level, register, offset, width, example)
-
-            def expand(op: int, register: int) -> Value:
-                return w.splat(self._unit(Level.NETWORK, register, 0, 1, example), width)
-
-            evaluate(w, view.rows(section), width, values, resolve, expand)
-            for register in kept:
-                place = life.example("%scratch", self._places[register], example, n)
-                w.store_first(values[register], life.at(place, offset), width, count)
-
-        if n == 1:
-            body(0, 1, 1)
-        else:
-            life.pieces(n, body)
-
-    def _unit(
-        self, level: Level, register: int, offset: Value | int, width: int, example: Value
-    ) -> Value:
-        """Read a register of one example's units: a buffer, a constant, or what was kept."""
-        life, view, site = self._life, self._view, self._site
-        if register in view.constants:
-            return view.constant(self._w, register, width)
-        n = {Level.PRE: site.matrix.n_in, Level.POST: site.matrix.n_out}.get(level, 1)
-        if not view.is_terminal(register):
-            base = life.example("%scratch", self._places[register], example, n)
-        elif site.terminals[view.program.terminals[register]].examples > 1:
-            base = life.example("%ws", view.starts[register], example, n)
-        else:
-            base = life.unit(view.starts[register])
-        return self._w.load(life.at(base, offset), width)
-
-    def _rule_value(self, i: Value, offset: Value | int, width: int, example: Value) -> Value:
-        """Write the rule on one piece of a row for one example."""
-        life, w, view, n_in = self._life, self._w, self._view, self._site.matrix.n_in
-        values: dict[int, Value] = {}
-
-        def resolve(register: int) -> Value:
-            if not view.is_terminal(register):
-                return view.constant(w, register, width)
-            row = life.row_pointer(view.starts[register], i, n_in)
-            return w.load(life.at(row, offset), width)
-
-        def expand(op: int, register: int) -> Value:
-            if op == Op.EXPAND_PRE:
-                return self._unit(Level.PRE, register, offset, width, example)
-            level, place = (Level.POST, i) if op == Op.EXPAND_POST else (Level.NETWORK, 0)
-            return w.splat(self._unit(level, register, place, 1, example), width)
-
-        evaluate(w, view.rows(Section.TILE, Section.SYNAPSE), width, values, resolve, expand)
-        register = view.program.outputs[0].register
-        return values[register] if register in values else resolve(register)
 
 
 def _no_expansion(op: int, register: int) -> Value:

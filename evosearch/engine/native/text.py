@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 
-from evosearch.engine import formulas
 from evosearch.engine.formulas import Arithmetic
-from evosearch.engine.program import Op
 
 Value = str
 """The name of an SSA value, or the text of a constant."""
@@ -262,26 +259,3 @@ class VectorArithmetic(Arithmetic):
         self._w.declarations.add(f"declare {self.kind} {function}({kinds})")
         typed = ", ".join(f"{self.kind} {operand}" for operand in operands)
         return self._w.value(f"call {self.kind} {function}({typed})")
-
-
-INSTRUCTIONS: dict[int, Callable[[Arithmetic, Any, Any], Any]] = {
-    Op.ADD: lambda o, a, b: o.add(a, b),
-    Op.SUB: lambda o, a, b: o.sub(a, b),
-    Op.MUL: lambda o, a, b: o.mul(a, b),
-    Op.DIV: formulas.divide,
-    Op.MAX: formulas.maximum,
-    Op.MIN: formulas.minimum,
-    Op.POW: formulas.power,
-    Op.NEG: lambda o, a, b: o.neg(a),
-    Op.SQUARE: lambda o, a, b: o.mul(a, a),
-    Op.ABS: lambda o, a, b: o.abs(a),
-    Op.SIGN: lambda o, a, b: formulas.sign(o, a),
-    Op.SQRT: lambda o, a, b: o.sqrt(o.abs(a)),
-    Op.EXP: lambda o, a, b: formulas.exp(o, a),
-    Op.LOG: lambda o, a, b: formulas.log(o, a),
-    Op.TANH: lambda o, a, b: formulas.tanh(o, a),
-    Op.SIGMOID: lambda o, a, b: formulas.sigmoid(o, a),
-    Op.SIN: lambda o, a, b: formulas.sin(o, a),
-    Op.SOFTPLUS: lambda o, a, b: formulas.softplus(o, a),
-}
-"""What each operation code writes; unary ones ignore the second operand."""

@@ -160,7 +160,7 @@ class TierChoice:
             expected = self.model.module_time(level) + sum(
                 self.model.compile_time(work_of(life, program).code, level) for program in new
             )
-            ratio = min(max((time.perf_counter() - start) / expected, 0.1), 10.0)
+            ratio = min(max((time.perf_counter() - start) / max(expected, 1e-6), 0.1), 10.0)
             with self._lock:
                 self._slowness[level] += 0.25 * (ratio - self._slowness[level])
         return found
