@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +18,8 @@ from evosearch.search.vectors import VectorSearch, VectorSettings
 
 # Pairs whose perturbations are drawn, and summed, at a time; part of what a seed means.
 _BLOCK = 8
+_TABLE_SEED = 0x7AB1E
+_TABLE_SIZE = 2**24
 
 
 class OpenAiEsSettings(VectorSettings):
@@ -29,6 +32,11 @@ class OpenAiEsSettings(VectorSettings):
     decay: float = Field(
         1.0, gt=0, le=1, description="factor of step size and learning rate each generation"
     )
+    noise: Literal["drawn", "table"] = Field(
+        "drawn",
+        description="new random numbers, or slices at random of one table of 64 MB: several "
+        "times as fast, for large dimensions",
+    )
     replay: bool = Field(
         True, description="draw perturbations again to learn from them, rather than keep them"
     )
@@ -40,9 +48,10 @@ class OpenAiEs(VectorSearch):
 
     Fitness counts by centred ranks. A generation is one number, the seed from which each block of
     perturbations is drawn, in float32, once to ask and once to learn; with ``ask_blocks`` memory
-    does not grow with the population. Without ``decay`` it ends in a neighbourhood of an optimum
-    whose size step size and learning rate set. An odd population is rounded down to pairs;
-    candidates are clipped to the bounds.
+    does not grow with the population. Numbers may also be slices of one table, as in the paper's
+    section 2.1. Without ``decay`` it ends in a neighbourhood of an optimum whose size step size and
+    learning rate set. An odd population is rounded down to pairs; candidates are clipped to the
+    bounds.
 
     Source: T. Salimans, J. Ho, X. Chen, S. Sidor, I. Sutskever, "Evolution Strategies as a
     Scalable Alternative to Reinforcement Learning", 2017, arXiv:1703.03864, algorithm 2 with the
@@ -62,6 +71,7 @@ class OpenAiEs(VectorSearch):
         self._second: FloatArray = np.zeros(d if self.settings.optimizer == "adam" else 0)
         self._n_steps = 0
         self._seed = 0
+        self._table = _table(d) if self.settings.noise == "table" else None
         n_kept = 1 if self.settings.replay else -(-self._n_pairs // _BLOCK)
         size = min(_BLOCK, self._n_pairs)
         self._noise: NDArray[np.float32] = np.empty((n_kept, size, d), dtype=np.float32)
@@ -109,5 +119,20 @@ class OpenAiEs(VectorSearch):
         """Draw block ``k``: standard normal, from the seed of the generation and ``k`` alone."""
         noise = self._noise_of(k)
         rng = np.random.Generator(np.random.SFC64([self._seed, k]))
-        rng.standard_normal(dtype=np.float32, out=noise)
+        if self._table is None:
+            rng.standard_normal(dtype=np.float32, out=noise)
+            return noise
+        d = self.space.dimension
+        starts = rng.integers(len(self._table) - d, size=len(noise))
+        for row, start in zip(noise, starts, strict=True):
+            row[:] = self._table[start : start + d]
         return noise
+
+
+@lru_cache(maxsize=1)
+def _table(dimension: int) -> NDArray[np.float32]:
+    """Return standard normal numbers, the same for every seed, at least two vectors of them."""
+    rng = np.random.Generator(np.random.SFC64(_TABLE_SEED))
+    table = rng.standard_normal(max(_TABLE_SIZE, 2 * dimension), dtype=np.float32)
+    table.flags.writeable = False
+    return table

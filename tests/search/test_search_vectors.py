@@ -47,6 +47,7 @@ CONVERGENCE = [
     ("pgpe", "sphere", 10, 1_000, 0.3, {"population": 20}),
     ("pgpe", "sphere", 10, 15_000, 1e-3, {"population": 20, "max_speed": 0.01}),
     ("openai-es", "sphere", 10, 10_000, 1e-4, {"population": 20, "decay": 0.99}),
+    ("openai-es", "sphere", 10, 10_000, 1e-4, {"population": 20, "decay": 0.99, "noise": "table"}),
     ("openai-es", "sphere", 10, 8_000, 1e-2, {"population": 20, "optimizer": "sgd"}),
     ("cem", "sphere", 10, 10_000, 1e-3, {}),
     ("ars", "sphere", 10, 6_000, 1e-8, {"population": 20, "decay": 0.98}),
@@ -372,10 +373,11 @@ def test_blocks_are_what_is_asked(name):
     np.testing.assert_array_equal(blocks, search.ask())
 
 
-def test_openai_es_learns_the_same_with_perturbations_kept_or_drawn_again():
+@pytest.mark.parametrize("noise", ["drawn", "table"])
+def test_openai_es_learns_the_same_with_perturbations_kept_or_made_again(noise):
     loss = Quadratic("sphere", 5, 0)
-    kept = make("openai-es", population=150, replay=False)
-    drawn = make("openai-es", population=150)
+    kept = make("openai-es", population=150, noise=noise, replay=False)
+    drawn = make("openai-es", population=150, noise=noise)
     for _ in range(10):
         np.testing.assert_array_equal(learn(kept, loss)[0], learn(drawn, loss)[0])
         assert_same(kept.state_dict(), drawn.state_dict())
