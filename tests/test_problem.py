@@ -75,7 +75,7 @@ def test_splits_change_settings_and_step_size():
     assert problem.step_size("search") == problem.eta
     rule, count = problem.read_rule("pre*post"), 3
     lived = [
-        problem.score_rules([rule], [1.0], problem.draws(split, count=count)).synapse_updates
+        problem.score_rules([rule], [1.0], problem.draws(split, count=count)).lived.synapse_updates
         for split in ("search", "test")
     ]
     assert lived[0] * 7 == lived[1] * 5

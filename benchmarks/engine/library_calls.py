@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 import sys
 import types
 from collections.abc import Callable, Generator
@@ -11,19 +10,31 @@ from contextlib import contextmanager
 from typing import Any
 
 import numba
+from llvmlite import ir
+from numba.core import cgutils
 
 import evosearch.engine
-from evosearch.engine import cache, elementary, interpreter, kernels
+from evosearch.engine import cache, interpreter, kernels
+from evosearch.engine.formulas import FORMULAS
+from evosearch.engine.program import Op
 
 
-@numba.njit(inline="always")
-def _exp(x):
-    return math.exp(x)
+def _library(name: str) -> Callable[[Any, Any, Any], Any]:
+    """Return a formula that calls the C library for each number of a vector."""
 
+    def formula(arithmetic: Any, a: Any, _: Any) -> Any:
+        builder, scalar = arithmetic.builder, a.type.element
+        symbol = name + ("f" if arithmetic.is_single else "")
+        kind = ir.FunctionType(scalar, [scalar])
+        function = cgutils.get_or_insert_function(builder.module, kind, symbol)
+        result = ir.Constant(a.type, ir.Undefined)
+        for k in range(a.type.count):
+            lane = ir.IntType(32)(k)
+            value = builder.call(function, [builder.extract_element(a, lane)])
+            result = builder.insert_element(result, value, lane)
+        return result
 
-@numba.njit(inline="always")
-def _tanh(x):
-    return math.tanh(x)
+    return formula
 
 
 @contextmanager
@@ -33,20 +44,20 @@ def library_calls() -> Generator[Callable[[Callable[[], Any]], Any]]:
     The modules are loaded a second time over other functions and compiled anew, which takes half
     a minute; nothing of it is kept.
     """
-    functions = types.ModuleType("elementary_with_library_calls")
-    vars(functions).update(vars(elementary), exp=_exp, tanh=_tanh)
-    engine, originals = evosearch.engine, (elementary, kernels, interpreter)
+    engine, originals = evosearch.engine, (kernels, interpreter)
+    own = {op: FORMULAS[op] for op in (Op.EXP, Op.TANH)}
     decorators = cache.compiled, cache.compiled_with_allocation
     # What is compiled here must not be kept where the engine looks for its own code.
     cache.compiled = numba.njit(nogil=True, error_model="numpy", _nrt=False)
     cache.compiled_with_allocation = numba.njit(nogil=True, error_model="numpy")
     try:
-        engine.elementary = functions
+        FORMULAS.update({Op.EXP: _library("exp"), Op.TANH: _library("tanh")})
         engine.kernels = _second(kernels)
         other = _second(interpreter)
     finally:
         cache.compiled, cache.compiled_with_allocation = decorators
-        engine.elementary, engine.kernels, engine.interpreter = originals
+        FORMULAS.update(own)
+        engine.kernels, engine.interpreter = originals
 
     def run(function: Callable[[], Any]) -> Any:
         engine.interpreter = other

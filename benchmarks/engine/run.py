@@ -22,6 +22,7 @@ from common import IS_QUICK, Record, Row, pin
 from compiling import automatic, compiling
 from expressions import fingerprints, node_evaluations
 from layers import functions, layers, networks, threads
+from minibatch import separable
 from page import describe, write_page
 from whole_runs import whole_runs
 
@@ -31,12 +32,6 @@ from evosearch.tables import plain
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = Path(__file__).resolve().parent / "records"
-
-
-def separable() -> Record:
-    """Open: minibatch updates as matrix products, against the elementwise native tier."""
-    name = "separable rule, minibatch 128, 256x784"
-    return Record([Row(name, "≥ 20 × the elementwise native tier", "not measured yet", None)])
 
 
 def gpu() -> Record:

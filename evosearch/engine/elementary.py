@@ -23,7 +23,7 @@ class BuilderArithmetic(Arithmetic):
     """Arithmetic that writes instructions on scalars or vectors through a builder of llvmlite."""
 
     def __init__(self, builder: Any, is_single: bool, width: int = 1) -> None:
-        self._b = builder
+        self.builder = builder
         self.is_single = is_single
         self._width = width
         self._real = self._type(ir.FloatType() if is_single else ir.DoubleType())
@@ -42,19 +42,19 @@ class BuilderArithmetic(Arithmetic):
         return ir.Constant(kind, value if self._width == 1 else [value] * self._width)
 
     def add(self, a: Any, b: Any) -> Any:
-        return self._b.fadd(a, b)
+        return self.builder.fadd(a, b)
 
     def sub(self, a: Any, b: Any) -> Any:
-        return self._b.fsub(a, b)
+        return self.builder.fsub(a, b)
 
     def mul(self, a: Any, b: Any) -> Any:
-        return self._b.fmul(a, b)
+        return self.builder.fmul(a, b)
 
     def div(self, a: Any, b: Any) -> Any:
-        return self._b.fdiv(a, b)
+        return self.builder.fdiv(a, b)
 
     def neg(self, a: Any) -> Any:
-        return self._b.fneg(a)
+        return self.builder.fneg(a)
 
     def abs(self, a: Any) -> Any:
         return self._call("llvm.fabs", a)
@@ -63,57 +63,57 @@ class BuilderArithmetic(Arithmetic):
         return self._call("llvm.sqrt", a)
 
     def less(self, a: Any, b: Any) -> Any:
-        return self._b.fcmp_ordered("<", a, b)
+        return self.builder.fcmp_ordered("<", a, b)
 
     def greater(self, a: Any, b: Any) -> Any:
-        return self._b.fcmp_ordered(">", a, b)
+        return self.builder.fcmp_ordered(">", a, b)
 
     def equal(self, a: Any, b: Any) -> Any:
-        return self._b.fcmp_ordered("==", a, b)
+        return self.builder.fcmp_ordered("==", a, b)
 
     def select(self, mask: Any, if_true: Any, if_false: Any) -> Any:
-        return self._b.select(mask, if_true, if_false)
+        return self.builder.select(mask, if_true, if_false)
 
     def bits(self, a: Any) -> Any:
-        return self._b.bitcast(a, self._integer)
+        return self.builder.bitcast(a, self._integer)
 
     def from_bits(self, k: Any) -> Any:
-        return self._b.bitcast(k, self._real)
+        return self.builder.bitcast(k, self._real)
 
     def to_real(self, k: Any) -> Any:
-        return self._b.sitofp(k, self._real)
+        return self.builder.sitofp(k, self._real)
 
     def iadd(self, a: Any, b: Any) -> Any:
-        return self._b.add(a, b)
+        return self.builder.add(a, b)
 
     def isub(self, a: Any, b: Any) -> Any:
-        return self._b.sub(a, b)
+        return self.builder.sub(a, b)
 
     def iand(self, a: Any, b: Any) -> Any:
-        return self._b.and_(a, b)
+        return self.builder.and_(a, b)
 
     def shl(self, a: Any, count: int) -> Any:
-        return self._b.shl(a, self.integer(count))
+        return self.builder.shl(a, self.integer(count))
 
     def ashr(self, a: Any, count: int) -> Any:
-        return self._b.ashr(a, self.integer(count))
+        return self.builder.ashr(a, self.integer(count))
 
     def iequal(self, a: Any, b: Any) -> Any:
-        return self._b.icmp_signed("==", a, b)
+        return self.builder.icmp_signed("==", a, b)
 
     def widen(self, a: Any) -> tuple[Arithmetic, Any]:
-        wide = BuilderArithmetic(self._b, False, self._width)
-        return wide, self._b.fpext(a, wide._real)
+        wide = BuilderArithmetic(self.builder, False, self._width)
+        return wide, self.builder.fpext(a, wide._real)
 
     def narrow(self, a: Any) -> Any:
-        return self._b.fptrunc(a, self._real)
+        return self.builder.fptrunc(a, self._real)
 
     def _call(self, name: str, a: Any) -> Any:
         suffix = "f32" if self.is_single else "f64"
         suffix = suffix if self._width == 1 else f"v{self._width}{suffix}"
         kind = ir.FunctionType(self._real, [self._real])
-        function = self._b.module.declare_intrinsic(f"{name}.{suffix}", (), kind)
-        return self._b.call(function, [a])
+        function = self.builder.module.declare_intrinsic(f"{name}.{suffix}", (), kind)
+        return self.builder.call(function, [a])
 
 
 def _unary(formula: Callable[[Arithmetic, Any], Any]) -> Any:

@@ -10,14 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from evosearch.engine import elementary as el
 from evosearch.engine import kernels
 from evosearch.engine import simple_phases as simple
 from evosearch.engine.cache import compiled, compiled_with_allocation
+from evosearch.engine.calls import call_native, call_outer
 from evosearch.engine.contract import BLOCK, LANES
 from evosearch.engine.phases import (
     ARGMAX,
@@ -307,7 +305,7 @@ def run_group(
     outputs: Any, map_outputs: Any, candidate: Any, n_candidates: Any, binds: Any, strides: Any,
     shapes: Any, scratch: Any, data: Any, tables: Any, index: Any, indices: Any, keys: Any,
     group: Any, lanes: Any, eta: Any, bounds: Any, flags: Any, exploded: Any, counters: Any,
-    starts: Any,
+    starts: Any, outer_kernel: Any,
 ) -> Any:  # fmt: skip
     """Live one life of one candidate on one group of draws; return the rule applications made.
 
@@ -385,8 +383,8 @@ def run_group(
                                  u8(c) * lanes + k * n_out, n_out, n_in, lanes,
                                  scratch)  # fmt: skip
         elif op == OUTER:
-            kernels.outer_mean(ws, u8(a), u8(b), u8(c), u8(phases[pc, D]), u8(phases[pc, E]),
-                               u8(phases[pc, F]))  # fmt: skip
+            call_outer(outer_kernel, ws, u8(a), u8(b), u8(c), phases[pc, D], phases[pc, E],
+                       phases[pc, F])  # fmt: skip
         elif op == RANDOM:
             simple.random(ws, u8(a) * lanes, u8(b), lanes, c == 1, _row_of(phases, pc, counters),
                     u8(phases[pc, D]), keys, group * lanes)  # fmt: skip
@@ -400,32 +398,6 @@ def run_group(
     return step
 
 
-@intrinsic
-def _call_native(
-    typing: Any, address: Any, ws: Any, data: Any, tables: Any, index: Any, indices: Any,
-    group: Any, values: Any, first: Any, eta: Any, bounds: Any,
-) -> Any:  # fmt: skip
-    """Call a compiled life at an address; ``first`` is the place of the rule's constants."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = ir.IntType(8).as_pointer()
-
-        def start_of(k: int) -> Any:
-            array = context.make_array(signature.args[k])(context, builder, args[k])
-            return builder.bitcast(array.data, pointer)
-
-        values_array = context.make_array(signature.args[7])(context, builder, args[7])
-        constants = builder.bitcast(builder.gep(values_array.data, [args[8]]), pointer)
-        operands = [*(start_of(k) for k in range(1, 6)), args[6], constants, args[9], start_of(10)]
-        kind = ir.FunctionType(ir.IntType(32), [operand.type for operand in operands])
-        function = builder.inttoptr(args[0], kind.as_pointer())
-        return builder.call(function, operands)
-
-    return types.int32(
-        types.int64, ws, data, tables, index, indices, types.int64, values, types.int64, eta, bounds
-    ), codegen
-
-
 @compiled_with_allocation
 def run_chunk(
     ws: Any, off: Any, n_buffer: Any, phases: Any, code: Any, code_start: Any, ends: Any,
@@ -433,7 +405,7 @@ def run_chunk(
     output_start: Any, map_outputs: Any, n_candidates: Any, binds: Any, strides: Any, shapes: Any,
     map_sizes: Any, births: Any, data: Any, tables: Any, index: Any, indices: Any, keys: Any,
     lanes: Any, eta: Any, bounds: Any, flags: Any, result_units: Any, results: Any,
-    exploded: Any, clipped: Any, natives: Any, n_applications: Any,
+    exploded: Any, clipped: Any, natives: Any, n_applications: Any, outer_kernel: Any,
 ) -> Any:  # fmt: skip
     """Live all lives of a chunk of candidates; return the rule applications made.
 
@@ -442,6 +414,7 @@ def run_chunk(
     ``natives`` (P,) holds addresses of compiled lives or 0. Those make ``n_applications`` of the
     rule; a life that does not stay finite is lived once more, by the interpreter.
 
+    ``outer_kernel`` is the address of the kernel of mean outer products.
     ``results`` is (P, D, k) float64 and takes the values of ``result_units``, ``exploded`` (P, D)
     the rule application at which a life ended or -1, ``clipped`` (P, D) the share of weights
     that stand at the clip in the end.
@@ -460,7 +433,7 @@ def run_chunk(
             _begin(ws, n_buffer * lanes, births, data, tables, index, indices, group, lanes,
                    shapes, flags)  # fmt: skip
             steps = n_applications
-            is_finite = natives[p] != 0 and _call_native(
+            is_finite = natives[p] != 0 and call_native(
                 natives[p], ws, data, tables, index, indices, np.int64(group), values,
                 constant_start[p], eta[p], bounds,
             ) == 0  # fmt: skip
@@ -476,7 +449,7 @@ def run_chunk(
                     ws, off, phases, code, code_start, ends, rule_levels, rule_outputs,
                     map_outputs, p, n_candidates, binds, strides, shapes, scratch, data, tables,
                     index, indices, keys, group, lanes, eta[p], bounds, flags, ended, counters,
-                    starts,
+                    starts, outer_kernel,
                 )  # fmt: skip
             for lane in range(n_here):
                 lived = steps if ended[lane] < 0 else ended[lane]

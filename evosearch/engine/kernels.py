@@ -272,22 +272,6 @@ def matvec_t(ws: Any, x: Any, w: Any, y: Any, n_out: Any, n_in: Any, lanes: Any,
 
 
 @compiled
-def outer_mean(ws: Any, g: Any, y: Any, x: Any, n_out: Any, n_in: Any, n_examples: Any) -> None:
-    """g_ij = mean over examples of y_i x_j, added up in the order of the examples, from +0."""
-    n_in, count = u8(n_in), ws.dtype.type(n_examples)
-    for i in range(u8(n_out)):
-        row = g + i * n_in
-        for t in range(n_in):
-            ws[row + t] = ws.dtype.type(0)
-        for example in range(u8(n_examples)):
-            factor, source = ws[y + example * n_out + i], x + example * n_in
-            for t in range(n_in):
-                ws[row + t] = ws[row + t] + factor * ws[source + t]
-        for t in range(n_in):
-            ws[row + t] = ws[row + t] / count
-
-
-@compiled
 def sum_rows(ws: Any, target: Any, source: Any, n: Any, lanes: Any, acc: Any) -> None:
     """Sum n units for each draw in 16 lanes; ``acc`` is scratch of 16 * lanes values."""
     width = min(n, u8(LANES))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from evosearch.engine import phases as ph
 from evosearch.engine.contract import BLOCK, LANES
 from evosearch.engine.lifetime import Lifetime, program_terminals
 from evosearch.engine.program import Level, Program
@@ -152,7 +153,7 @@ def _run_as_is(
             np.array([site.target.size for site in life.maps], np.int64), life.births, layout.data,
             layout.tables, layout.index, layout.indices, life.draw_keys, np.uint64(lanes),
             steps.astype(life.dtype), bounds, flags, units, results, exploded, clipped, natives,
-            life.n_rule_applications,
+            life.n_rule_applications, _outer_kernel(life),
         )  # fmt: skip
     n = life.synapses
     return LifeResult(
@@ -163,6 +164,15 @@ def _run_as_is(
 @lru_cache(maxsize=16)
 def _say_once(sentence: str) -> None:
     logger.warning(sentence)
+
+
+def _outer_kernel(life: Lifetime) -> int:
+    """Return the address of the kernel of mean outer products, 0 where none is needed."""
+    if not (life.phases[:, ph.OP] == ph.OUTER).any():
+        return 0
+    from evosearch.engine.native.outer import outer_kernel
+
+    return outer_kernel(life.dtype)
 
 
 def _natives(life: Lifetime, programs: Sequence[Program], tier: Tier) -> Sequence[Native | None]:

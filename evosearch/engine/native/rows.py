@@ -10,6 +10,7 @@ from evosearch.engine import phases as ph
 from evosearch.engine.contract import LANES
 from evosearch.engine.lifetime import Lifetime
 from evosearch.engine.native.life import LifeWriter
+from evosearch.engine.native.outer import outer_kernel
 from evosearch.engine.native.program import View, evaluate
 from evosearch.engine.native.row_rules import MeanRule, RowRule
 from evosearch.engine.native.text import Value
@@ -234,22 +235,12 @@ class RowLife(LifeWriter):
         w.copy(target, acc, n_in)
 
     def write_outer(self, g: int, y: int, x: int, n_out: int, n_in: int, examples: int) -> None:
-        w = self.w
-
-        def body(offset: Value | int, width: int, count: int) -> None:
-            o = w.arithmetic(width)
-            with w.loop(n_out) as i:
-                w.store(o.real(0.0), "%sum", width)
-                with w.loop(examples) as example:
-                    factor = w.load(self.at(self.example("%ws", y, example, n_out), i))
-                    source = self.at(self.example("%ws", x, example, n_in), offset)
-                    term = o.mul(w.splat(factor, width), w.load(source, width))
-                    w.store(o.add(w.load("%sum", width), term), "%sum", width)
-                mean = o.div(w.load("%sum", width), o.real(float(examples)))
-                target = self.at(self.row_pointer(g, i, n_in), offset)
-                w.store_first(mean, target, width, count)
-
-        self.pieces(n_in, body)
+        address = outer_kernel(self.life.dtype)
+        places = ", ".join(f"ptr {self.unit(start)}" for start in (g, y, x))
+        self.w.line(
+            f"call void inttoptr (i64 {address} to ptr)({places}, i64 {n_out}, i64 {n_in}, "
+            f"i64 {examples})"
+        )
 
     def _clear(self, base: Value, n: int) -> None:
         def body(offset: Value | int, width: int, count: int) -> None:

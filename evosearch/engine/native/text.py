@@ -102,12 +102,18 @@ class Writer:
             self.store(value, pointer, width)
             return
         mask = ", ".join(f"i1 {int(k < count)}" for k in range(width))
+        self.store_masked(value, pointer, width, f"<{mask}>")
+
+    def store_masked(self, value: Value, pointer: Value, width: int, mask: Value) -> None:
+        """Write the floats whose bit of the mask is set."""
         letter = "f32" if self.is_single else "f64"
         name = f"@llvm.masked.store.v{width}{letter}.p0"
         kind = f"{self.type(width)}"
         self.declarations.add(f"declare void {name}({kind}, ptr, i32, <{width} x i1>)")
-        self.line(f"call void {name}({kind} {value}, ptr {pointer}, i32 {self.bytes}, "
-                  f"<{width} x i1> <{mask}>)")  # fmt: skip
+        self.line(
+            f"call void {name}({kind} {value}, ptr {pointer}, i32 {self.bytes}, "
+            f"<{width} x i1> {mask})"
+        )
 
     def splat(self, scalar: Value, width: int) -> Value:
         """Repeat a scalar value side by side."""

@@ -1,0 +1,53 @@
+"""Calls of machine code at an address, from the interpreter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+
+@intrinsic
+def call_native(
+    typing: Any, address: Any, ws: Any, data: Any, tables: Any, index: Any, indices: Any,
+    group: Any, values: Any, first: Any, eta: Any, bounds: Any,
+) -> Any:  # fmt: skip
+    """Call a compiled life at an address; ``first`` is the place of the rule's constants."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = ir.IntType(8).as_pointer()
+
+        def start_of(k: int) -> Any:
+            array = context.make_array(signature.args[k])(context, builder, args[k])
+            return builder.bitcast(array.data, pointer)
+
+        values_array = context.make_array(signature.args[7])(context, builder, args[7])
+        constants = builder.bitcast(builder.gep(values_array.data, [args[8]]), pointer)
+        operands = [*(start_of(k) for k in range(1, 6)), args[6], constants, args[9], start_of(10)]
+        kind = ir.FunctionType(ir.IntType(32), [operand.type for operand in operands])
+        function = builder.inttoptr(args[0], kind.as_pointer())
+        return builder.call(function, operands)
+
+    return types.int32(
+        types.int64, ws, data, tables, index, indices, types.int64, values, types.int64, eta, bounds
+    ), codegen
+
+
+@intrinsic
+def call_outer(
+    typing: Any, address: Any, ws: Any, g: Any, y: Any, x: Any, n_out: Any, n_in: Any,
+    examples: Any,
+) -> Any:  # fmt: skip
+    """Call the kernel of mean outer products on parts of the workspace."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[1])(context, builder, args[1]).data
+        places = [builder.gep(data, [offset]) for offset in args[2:5]]
+        operands = [*places, *args[5:]]
+        kind = ir.FunctionType(ir.VoidType(), [operand.type for operand in operands])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), operands)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, ws, *(types.uint64,) * 3, *(types.int64,) * 3), codegen
