@@ -18,9 +18,9 @@ import numpy as np
 
 from evosearch.bench.timing import interleaved
 from evosearch.bench.workload import Workload
-from evosearch.engine.native.compiler import target_machine
+from evosearch.engine.native.machine import target_machine
 from evosearch.engine.native.program import COSTLY, EXPANSIONS
-from evosearch.engine.native.tiers import FUNCTION_CODE
+from evosearch.engine.native.work import FUNCTION_CODE
 from evosearch.engine.program import Op, Program
 
 N_CHAINS = 12

@@ -181,7 +181,10 @@ def _natives(life: Lifetime, programs: Sequence[Program], tier: Tier) -> Sequenc
         return [None] * len(programs)
     from evosearch.engine.native import tiers
 
-    return tiers.choose(life, programs, tier)
+    def live(measured: Lifetime, rules: Sequence[Program], measured_tier: Any) -> LifeResult:
+        return run_lifetimes(measured, rules, 1e-3, tier=measured_tier)
+
+    return tiers.choose(life, programs, tier, live)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from engine_programs import TERMINALS, layer_life, random_rules
 from evosearch.engine.native import calibration, life, tiers
 from evosearch.engine.native.calibration import Coefficients, coefficients
 from evosearch.engine.native.compiler import Compiler
-from evosearch.engine.native.tiers import TierChoice, work_of
+from evosearch.engine.native.tiers import TierChoice
+from evosearch.engine.native.work import work_of
 from evosearch.engine.run import run_lifetimes
 from evosearch.rules.lower import lower
 from evosearch.rules.rule import Rule
@@ -151,7 +152,7 @@ def kept(tmp_path, monkeypatch):
     """Return the path of the measurement, and the list of times it was made."""
     measured = []
 
-    def measure():
+    def measure(_):
         measured.append(True)
         return MADE_UP
 
@@ -160,12 +161,16 @@ def kept(tmp_path, monkeypatch):
     return tmp_path / "tiers.json", measured
 
 
+def live(life, programs, tier):
+    return run_lifetimes(life, programs, 1e-3, tier=tier)
+
+
 def test_a_machine_is_measured_once(kept):
     path, measured = kept
-    assert coefficients() == MADE_UP
+    assert coefficients(live) == MADE_UP
     assert len(measured) == 1
     assert Coefficients(**{k: tuple(v) for k, v in json.loads(path.read_text()).items()}) == MADE_UP
-    assert coefficients() == MADE_UP
+    assert coefficients(live) == MADE_UP
     assert len(measured) == 1
     assert [p.name for p in path.parent.iterdir()] == ["tiers.json"]
 
@@ -174,7 +179,7 @@ def test_a_good_measurement_is_used_as_it_is(kept):
     path, measured = kept
     other = Coefficients(RUN, RUN, RUN, (0.0, 0.5, 0.25), (1.0, 2.0, 3.0))
     path.write_text(json.dumps(asdict(other)), encoding="utf-8")
-    assert coefficients() == other
+    assert coefficients(live) == other
     assert not measured
 
 
@@ -197,23 +202,23 @@ def damaged():
 def test_a_damaged_or_stale_measurement_is_made_anew_and_replaced(content, kept):
     path, measured = kept
     path.write_bytes(content)
-    assert coefficients() == MADE_UP
+    assert coefficients(live) == MADE_UP
     assert len(measured) == 1
-    assert coefficients() == MADE_UP
+    assert coefficients(live) == MADE_UP
     assert len(measured) == 1
 
 
 def test_a_measurement_that_cannot_be_kept_is_used(kept, tmp_path, monkeypatch):
     _, measured = kept
     monkeypatch.setattr(calibration, "FOLDER", tmp_path / "missing")
-    assert coefficients() == MADE_UP
-    assert coefficients() == MADE_UP
+    assert coefficients(live) == MADE_UP
+    assert coefficients(live) == MADE_UP
     assert len(measured) == 2
 
 
 @pytest.mark.full
 def test_this_machine_can_be_measured():
-    measured = calibration.measure()
+    measured = calibration.measure(live)
     net, _ = layer_life(32, 64, 2000, 1)
     counts = work_of(net, programs_of(1)[0]).counts
     assert 0 < measured.native_time(counts, 0) < measured.interpreter_time(counts)

@@ -8,20 +8,24 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evosearch.engine.cache import FOLDER
 from evosearch.engine.lifetime import Lifetime, LifetimeBuilder, Projection
+from evosearch.engine.native.work import work_of
 from evosearch.engine.program import Level, Program, Terminal
 
 if TYPE_CHECKING:
     from evosearch.engine.native.compiler import Compiler
+
+Live: TypeAlias = Callable[[Lifetime, Sequence[Program], str], object]
+"""Runs the lives of programs in a tier."""
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +90,7 @@ class Coefficients:
         return function + instruction * code
 
 
-def coefficients() -> Coefficients:
+def coefficients(live: Live) -> Coefficients:
     """Return this machine's coefficients: those kept, or measured now where none fit."""
     path = FOLDER / "tiers.json"
     try:
@@ -96,7 +100,7 @@ def coefficients() -> Coefficients:
         logger.info("measuring how fast this machine compiles and runs rules: once, about 4 s")
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         logger.info("measuring this machine anew: %s is damaged (%s)", path.name, error)
-    measured = measure()
+    measured = measure(live)
     _write(path, measured)
     return measured
 
@@ -116,10 +120,8 @@ def _write(path: Path, measured: Coefficients) -> None:
         logger.info("the measurement could not be kept (%s)", error)
 
 
-def measure() -> Coefficients:
+def measure(live: Live) -> Coefficients:
     """Time a few small lives in every tier and fit the coefficients, all at least 0."""
-    from evosearch.engine.native.tiers import work_of
-
     counts: list[NDArray[np.float64]] = []
     sizes: list[NDArray[np.float64]] = []
     times: dict[str, list[float]] = {name: [] for name in TIME_NAMES}
@@ -131,7 +133,7 @@ def measure() -> Coefficients:
             program = _program(text)
             counts.append(work_of(life, program).counts)
             for name, tier in zip(TIME_NAMES, ("interpreter", "native", "native-1"), strict=True):
-                times[name].append(_life_time(life, program, tier))
+                times[name].append(_life_time(live, life, program, tier))
             for n in N_COMPILED:
                 several = [_program(f"{text} - pre" + " + post" * k) for k in range(n)]
                 codes = [work_of(life, one).code for one in several]
@@ -153,14 +155,9 @@ def _warm_compiler(level: int) -> Compiler:
     return compiler
 
 
-def _life_time(life: Lifetime, program: Program, tier: Any) -> float:
+def _life_time(live: Live, life: Lifetime, program: Program, tier: str) -> float:
     """Return the seconds of one life, without what a call costs whatever it lives."""
-    from evosearch.engine.run import run_lifetimes
-
-    few, many = (
-        _least_time(lambda n=n: run_lifetimes(life, [program] * n, 1e-3, tier=tier))
-        for n in N_LIVES
-    )
+    few, many = (_least_time(lambda n=n: live(life, [program] * n, tier)) for n in N_LIVES)
     return max(many - few, 0.01 * many) / (N_LIVES[1] - N_LIVES[0])
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-from evosearch.engine.cache import processor_features
 from evosearch.engine.lifetime import Lifetime
 from evosearch.engine.native.draws import DrawLife
+from evosearch.engine.native.machine import target_machine
 from evosearch.engine.native.program import UnsupportedError
 from evosearch.engine.native.rows import RowLife
 from evosearch.engine.program import Program
@@ -144,16 +144,6 @@ def _life_structure(life: Lifetime) -> bytes:
         projection.low > float("-inf") or projection.high < float("inf"),
     )  # fmt: skip
     return hashlib.blake2b(repr(facts).encode(), digest_size=16).digest()
-
-
-def target_machine(level: int) -> Any:
-    """Return a target machine for this processor."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    target = llvm.Target.from_default_triple()
-    return target.create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=processor_features(), opt=level
-    )
 
 
 @lru_cache(maxsize=2)

@@ -12,6 +12,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from evosearch.engine.contract import LANES
+from evosearch.engine.native.machine import target_machine
 from evosearch.engine.native.text import Value, Writer
 
 ROWS = 4
@@ -29,8 +30,6 @@ def outer_kernel(dtype: np.dtype[np.generic]) -> int:
     Raises:
         RuntimeError: LLVM refuses the text.
     """
-    from evosearch.engine.native.compiler import target_machine
-
     module = llvm.parse_assembly(_module(dtype == np.float32))
     engine = llvm.create_mcjit_compiler(module, target_machine(LEVEL))
     engine.finalize_object()

@@ -11,114 +11,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from evosearch.engine import phases as ph
-from evosearch.engine.contract import BLOCK
 from evosearch.engine.lifetime import Lifetime
-from evosearch.engine.native.calibration import Coefficients, coefficients
+from evosearch.engine.native.calibration import Coefficients, Live, coefficients
 from evosearch.engine.native.compiler import Native, compiler, structure
-from evosearch.engine.native.program import COSTLY, EXPANSIONS
-from evosearch.engine.program import Program, Section
-
-FUNCTION_CODE = 30
-"""Instructions of an elementary function, about."""
+from evosearch.engine.native.work import Work, work_of
+from evosearch.engine.program import Program
 
 MAX_REMEMBERED = 100_000
 """Structures of which the model knows how often they were lived already."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """What one life of one group of draws takes, counted, not timed.
-
-    Attributes:
-        calls: runs of a loop over values.
-        values: arithmetic results.
-        functions: results of elementary functions.
-        products: terms of matrix products.
-        code: instructions that a compiler writes for it.
-    """
-
-    calls: float
-    values: float
-    functions: float
-    products: float
-    code: float
-
-    @property
-    def counts(self) -> NDArray[np.float64]:
-        """One life, and the four counts of running it."""
-        return np.array([1.0, self.calls, self.values, self.functions, self.products])
-
-
-def work_of(life: Lifetime, program: Program) -> Work:
-    """Count what a life takes under a rule."""
-    if "work" not in life.cache:
-        life.cache["work"] = _life_work(life)
-    fixed, rules = life.cache["work"]
-    total = list(fixed)
-    for times, n_out, n_in in rules:
-        part = _rule_work(program, n_out, n_in, life.lanes)
-        for k in range(4):
-            total[k] += times * part[k]
-        total[4] += part[4]
-    return Work(*total)
-
-
-def _life_work(life: Lifetime) -> tuple[list[float], list[tuple[float, int, int]]]:
-    """Count what does not depend on the rule; list how often it is applied to which layer."""
-    total, rules, loops = np.zeros(5), [], [1.0]
-    for op, a, _, c, d, e, f in life.phases[:, : ph.ROW].tolist():
-        if op == ph.REPEAT:
-            loops.append(loops[-1] * a)
-        elif op == ph.REPEAT_END:
-            loops.pop()
-        elif op == ph.RULE:
-            matrix = life.sites[a].matrix
-            rules.append((loops[-1] * f, matrix.n_out, matrix.n_in))
-        else:
-            part = _phase_work(life, op, a, c, d, e, f)
-            total[:4] += loops[-1] * part[:4]
-            total[4] += part[4]
-    return total.tolist(), rules
-
-
-def _phase_work(
-    life: Lifetime, op: int, a: int, c: int, d: int, e: int, f: int
-) -> NDArray[np.float64]:
-    lanes = life.lanes
-    if op in (ph.MATVEC, ph.MATVEC_T, ph.OUTER):
-        size = 20 if lanes == 1 else 4 * min(d * e, 64)
-        return np.array([d * f, 0, 0, d * e * f * lanes, size])
-    if op == ph.MAP:
-        ops = life.maps[a].program.code[:, 0].tolist()
-        n_functions = sum(op in COSTLY for op in ops)
-        n, copies = c * lanes, min(c, 16) if lanes > 1 else 1
-        size = copies * (3 + len(ops) + FUNCTION_CODE * n_functions)
-        return np.array([1 + len(ops), n * len(ops), n * n_functions, 0, size])
-    return np.array([1, c * lanes, 0, 0, 10])
-
-
-def _rule_work(program: Program, n_out: int, n_in: int, lanes: int) -> list[float]:
-    row, synapses = n_in * lanes, n_out * n_in * lanes
-    blocks = -(-synapses // (BLOCK // row * row or BLOCK))
-    sizes = (lanes, row, n_out * lanes, synapses, synapses)
-    copies = min(n_out * n_in, 32) if lanes > 1 else 1
-    calls, values, functions, code = 3.0 * blocks, 4.0 * synapses, 0.0, 10.0 + 12.0 * copies
-    ops, ends = program.code[:, 0].tolist(), [0, *program.section_end.tolist()]
-    for section, size in enumerate(sizes):
-        here = [op for op in ops[ends[section] : ends[section + 1]] if op not in EXPANSIONS]
-        n_functions = sum(op in COSTLY for op in here)
-        is_synapse = section >= Section.TILE
-        calls += len(here) * (blocks if is_synapse else 1)
-        values += len(here) * size
-        functions += n_functions * size
-        code += (len(here) + FUNCTION_CODE * n_functions) * (copies if is_synapse else 1)
-    return [calls, values, functions, 0.0, code]
 
 
 class TierChoice:
@@ -191,13 +92,16 @@ _choice: TierChoice | None = None
 _choice_lock = threading.Lock()
 
 
-def choose(life: Lifetime, programs: Sequence[Program], tier: str) -> list[Native | None]:
+def choose(
+    life: Lifetime, programs: Sequence[Program], tier: str, live: Live
+) -> list[Native | None]:
     """Return the compiled lives of programs, None for those that the interpreter lives.
 
     Args:
         life: the life.
         programs: P rules.
         tier: ``"auto"``, or ``"native"`` and ``"native-1"`` for all rules at that level.
+        live: runs lives, by which the machine is measured where it was not yet.
     """
     if tier != "auto":
         found = compiler(1 if tier == "native-1" else 0).compile(life, programs)
@@ -205,5 +109,5 @@ def choose(life: Lifetime, programs: Sequence[Program], tier: str) -> list[Nativ
     global _choice
     with _choice_lock:
         if _choice is None:
-            _choice = TierChoice(coefficients())
+            _choice = TierChoice(coefficients(live))
     return _choice.choose(life, programs)
