@@ -69,6 +69,7 @@ def _oja_pc1(record: dict[str, Any]) -> str:
         lines.append(f"- `{name}` champions equivalent to c·post·(pre − d·post·w): {n} of "
                      f"{len(rows)}.")  # fmt: skip
     lines.append(f"- Oja's rule at its best step size on the same draws: {oja:.5f}.")
+    lines.append(_many_draws(record["many"]))
     ranks = record["rank"]
     listed = ", ".join(str(row["rank"]) for row in ranks)
     lines.append(
@@ -81,6 +82,22 @@ def _oja_pc1(record: dict[str, Any]) -> str:
     lines.append(_table(("seed", "test", "terms"), rows))
     lines.append(_known_table(record["known"]))
     return "\n".join(lines)
+
+
+def _many_draws(many: dict[str, Any]) -> str:
+    """Say how champions of `cmaes` stand to Oja's rule where draws are enough to tell."""
+    n = sum(difference >= 0 for difference in many["differences"])
+    sure = sum(
+        difference > 2 * error
+        for difference, error in zip(many["differences"], many["standard_errors"], strict=True)
+    )
+    listed = ", ".join(f"{mean:.4f}" for mean in many["means"])
+    error = max(many["standard_errors"])
+    return (
+        f"- On {many['draws']:,} test draws, enough to tell differences of {2 * error:.4f}: Oja's "
+        f"rule {many['oja']:.4f}, `cmaes` champions by seed {listed}; {n} of {len(many['means'])} "
+        f"are not behind Oja's rule, {sure} are ahead by more than two standard errors."
+    )
 
 
 def _oja_digits(record: dict[str, Any]) -> str:
