@@ -8,12 +8,11 @@ from evosearch.bench.rows import CHECKED, TIERS, bench_table, engines
 from evosearch.bench.timing import Times
 from evosearch.bench.workload import (
     FUNCTIONS,
-    TERMINALS,
     Workload,
-    layer_life,
     make_workload,
     random_rule,
 )
+from evosearch.engine.sample import TERMINALS, layer_life
 from evosearch.rules.lower import lower
 from evosearch.rules.parser import parse
 

@@ -12,9 +12,10 @@ from common import Detail, Record, Row, smaller
 from evosearch.bench.baseline import compile_with_deap
 from evosearch.bench.roofline import Roofline, measure_roofline, rule_operations
 from evosearch.bench.timing import Times, interleaved
-from evosearch.bench.workload import FUNCTION_SHARE, TERMINALS, random_rule
+from evosearch.bench.workload import FUNCTION_SHARE, random_rule
 from evosearch.engine.program import Level, Terminal
 from evosearch.engine.run import pack_programs
+from evosearch.engine.sample import TERMINALS
 from evosearch.engine.table import evaluate_rows
 from evosearch.rules.fingerprint import fingerprint
 from evosearch.rules.lower import lower

@@ -9,16 +9,11 @@ from common import Detail, Record, Row, smaller
 
 from evosearch.bench.timing import interleaved
 from evosearch.engine.lifetime import Lifetime, LifetimeBuilder, Projection
-from evosearch.engine.program import Level, Terminal
 from evosearch.engine.run import run_lifetimes
+from evosearch.engine.sample import TERMINALS
 from evosearch.rules.lower import lower
 from evosearch.rules.rule import Rule
 
-TERMINALS = (
-    Terminal("w", Level.SYNAPSE),
-    Terminal("pre", Level.PRE),
-    Terminal("post", Level.POST),
-)
 RULES = {
     "Hebb": "pre*post",
     "Oja": "post*(pre - post*w)",

@@ -6,6 +6,6 @@ comparison are taken in turn, in one call, and ratios are medians over the turns
 """
 
 from evosearch.bench.rows import BenchRow, bench_table, run_bench
-from evosearch.bench.workload import TERMINALS, layer_life, random_rule
+from evosearch.bench.workload import random_rule
 
-__all__ = ["TERMINALS", "BenchRow", "bench_table", "layer_life", "random_rule", "run_bench"]
+__all__ = ["BenchRow", "bench_table", "random_rule", "run_bench"]

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evosearch.bench.workload import CLIP, ETA, Workload
+from evosearch.bench.workload import ETA, Workload
+from evosearch.engine.sample import CLIP
 from evosearch.rules.rule import Rule
 
 Compiled = Callable[..., Any]

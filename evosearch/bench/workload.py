@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from evosearch.engine.lifetime import Lifetime, LifetimeBuilder, Projection
-from evosearch.engine.program import Level, Program, Terminal
+from evosearch.engine.lifetime import Lifetime
+from evosearch.engine.program import Program
 from evosearch.engine.run import LifeResult, Tier, run_lifetimes
+from evosearch.engine.sample import TERMINALS, layer_life
 from evosearch.rules.expression import Expression
 from evosearch.rules.lower import lower
 from evosearch.rules.rule import Rule
 
-TERMINALS = (
-    Terminal("w", Level.SYNAPSE),
-    Terminal("pre", Level.PRE),
-    Terminal("post", Level.POST),
-)
-ETA, CLIP = 1e-3, 5.0
+ETA = 1e-3
 N_NODES = 9
 ARITHMETIC = ("add", "sub", "mul", "div")
 FUNCTIONS = ("tanh", "exp")
@@ -90,19 +85,3 @@ def _left_size(rng: np.random.Generator, size: int, is_any: bool) -> int:
     if is_any:
         return int(rng.integers(1, size - 1))
     return 2 * int(rng.integers(0, (size - 1) // 2)) + 1
-
-
-def layer_life(n_out: int, n_in: int, steps: int, n_draws: int = 1) -> Lifetime:
-    """Build the life: one linear layer on random inputs."""
-    rng = np.random.default_rng(2)
-    b = LifetimeBuilder()
-    x, y, w = b.vector("pre", n_in), b.vector("post", n_out), b.matrix("w", n_out, n_in)
-    b.initial(w, b.table(rng.normal(0, 0.1, (n_draws, 1, n_out * n_in))))
-    inputs = b.table(rng.normal(0, 1, (n_draws, steps, n_in)))
-    with b.repeat(steps) as t:
-        b.load(x, inputs, row=t)
-        b.matvec(y, w, x)
-        b.rule(w=w, pre=x, post=y)
-    b.output(w)
-    keys: Any = np.zeros((n_draws, 2), np.uint32)
-    return b.build(draw_keys=keys, projection=Projection(-CLIP, CLIP), dtype="float32")

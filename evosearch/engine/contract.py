@@ -16,3 +16,8 @@ NUMERICS = 1
 LANES = 16
 BLOCK = 512
 """Values that one pass of the interpreter handles; a register of them stays in the L1 cache."""
+
+
+def padded(n: int) -> int:
+    """Return the values that n take in memory: whole vectors."""
+    return -(-n // LANES) * LANES

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evosearch.engine import phases as ph
-from evosearch.engine.contract import BLOCK, LANES
+from evosearch.engine.contract import BLOCK, LANES, padded
 from evosearch.engine.program import Level, Program, Terminal
 from evosearch.errors import InputError
 from evosearch.rules.lower import lower
@@ -191,7 +191,7 @@ class Lifetime:
         if inputs > MAX_SIDE_BY_SIDE_INPUTS or self.n_draws == 1 or has_batches:
             return 1
         widest = max(BLOCK // inputs // LANES * LANES, LANES)
-        return min(-(-self.n_draws // LANES) * LANES, widest)
+        return min(padded(self.n_draws), widest)
 
 
 class LifetimeBuilder:
@@ -465,7 +465,7 @@ class LifetimeBuilder:
                 f"{examples} examples."
             )
         buffer = Buffer(name, self._units, n_out, n_in, level, examples)
-        self._units += -(-buffer.size // LANES) * LANES
+        self._units += padded(buffer.size)
         return buffer
 
     def _row(self, op: int, *operands: int, row: Row | None = None) -> list[int]:

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from evosearch.engine import phases as ph
-from evosearch.engine.contract import LANES
+from evosearch.engine.contract import padded
 from evosearch.engine.lifetime import Buffer, Lifetime, MapSite, RuleSite
 from evosearch.engine.program import Level, Op, Program, Terminal
-from evosearch.rules.expression import Expression, Node
+from evosearch.rules.expression import Expression, joined
 from evosearch.rules.lower import lower
 from evosearch.rules.primitives import PRIMITIVES
 from evosearch.rules.rule import Rule
@@ -44,7 +44,9 @@ def lower_minibatch(life: Lifetime, program: Program) -> tuple[Lifetime, Program
     terms = separate(expression_of(program), levels)
     if terms is None or sum(bool(t.pre and t.post) for t in terms) > MAX_PRODUCTS:
         return None
-    if any(site.terminals[name].examples == 1 for t in terms for name in _unit_names(t)):
+    read = {name for term in terms for name in _unit_names(term)}
+    # A terminal that the life does not offer is refused where lives are bound to rules.
+    if any(name not in site.terminals or site.terminals[name].examples == 1 for name in read):
         return None
     means = list(dict.fromkeys((t.pre, t.post) for t in terms if t.pre or t.post))
     key = ("lowered", tuple(means))
@@ -92,16 +94,8 @@ def _combined(terms: Sequence[Term], means: Sequence[Any]) -> Expression:
             factors.append((_mean_name(means.index((term.pre, term.post))),))
         if term.coefficient != 1.0 or not factors:
             factors.insert(0, (term.coefficient,))
-        parts.append(_joined("mul", factors))
-    return Expression(_joined("add", parts) if parts else (0.0,))
-
-
-def _joined(name: str, parts: Sequence[Nodes]) -> Nodes:
-    """Return ``((p0 op p1) op p2) op …``."""
-    nodes: list[Node] = [name] * (len(parts) - 1)
-    for part in parts:
-        nodes.extend(part)
-    return tuple(nodes)
+        parts.append(joined("mul", factors))
+    return Expression(joined("add", parts) if parts else (0.0,))
 
 
 class _Lowering:
@@ -166,7 +160,7 @@ class _Lowering:
         """Return a buffer of a product of factors for all examples; of ones where there is none."""
         if factors in self._factors:
             return self._factors[factors]
-        nodes = _joined("mul", factors) if factors else (1.0,)
+        nodes = joined("mul", factors) if factors else (1.0,)
         if len(nodes) == 1 and isinstance(nodes[0], str):
             buffer = self._site.terminals[nodes[0]]
         else:
@@ -187,7 +181,7 @@ class _Lowering:
 
     def _buffer(self, name: str, n_out: int, n_in: int, level: Level, examples: int = 1) -> Buffer:
         buffer = Buffer(name, self._units, n_out, n_in, level, examples)
-        self._units += -(-buffer.size // LANES) * LANES
+        self._units += padded(buffer.size)
         return buffer
 
     def _phase(self, op: int, *operands: int) -> None:

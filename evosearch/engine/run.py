@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evosearch.engine import phases as ph
-from evosearch.engine.contract import BLOCK, LANES
+from evosearch.engine.contract import BLOCK, LANES, padded
 from evosearch.engine.lifetime import Lifetime, program_terminals
 from evosearch.engine.program import Level, Program
 from evosearch.errors import InputError
@@ -345,7 +345,7 @@ def _workspace(life: Lifetime, batch: Batch, native_scratch: int) -> NDArray[Any
             Level.POST: n_out * lanes,
             Level.SYNAPSE: BLOCK,
         }
-        sizes = np.array([-(-per_level[level] // LANES) * LANES for level in Level], np.int64)
+        sizes = np.array([padded(per_level[level]) for level in Level], np.int64)
         totals = np.bincount(first, sizes[batch.levels], len(batch.register_counts))
         chosen = totals[:n_candidates] if is_rule else totals[n_candidates:]
         size += int(chosen.max(initial=0))

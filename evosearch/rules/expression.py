@@ -127,3 +127,11 @@ def subtree_ends(nodes: Sequence[Node]) -> list[int]:
         ends[position] = end
         stack.append(end)
     return ends
+
+
+def joined(name: str, parts: Sequence[Sequence[Node]]) -> tuple[Node, ...]:
+    """Return ``((p0 op p1) op p2) op …`` of at least one part, as nodes in prefix order."""
+    nodes: list[Node] = [name] * (len(parts) - 1)
+    for part in parts:
+        nodes.extend(part)
+    return tuple(nodes)

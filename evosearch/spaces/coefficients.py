@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from evosearch.errors import InputError
 from evosearch.outcome import FloatArray
-from evosearch.rules.expression import Expression, Node
+from evosearch.rules.expression import Expression, Node, joined
 from evosearch.rules.parser import parse_expression
 from evosearch.rules.rule import Rule
 from evosearch.spaces.vector import VectorSpace
@@ -82,7 +82,4 @@ def sum_of(terms: Sequence[tuple[Node, ...]]) -> Expression:
     """Return ``((t0 + t1) + t2) + …`` as an expression; 0 where there are no terms."""
     if not terms:
         return Expression((0.0,))
-    nodes: list[Node] = ["add"] * (len(terms) - 1)
-    for term in terms:
-        nodes.extend(term)
-    return Expression(tuple(nodes))
+    return Expression(joined("add", terms))

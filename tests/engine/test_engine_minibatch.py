@@ -9,7 +9,7 @@ from engine_programs import TERMINALS, random_expression
 
 from evosearch.engine.lifetime import LifetimeBuilder, Projection
 from evosearch.engine.lowering import MAX_PRODUCTS, expression_of, lower_minibatch
-from evosearch.engine.program import Level
+from evosearch.engine.program import Level, Terminal
 from evosearch.engine.run import run_lifetimes
 from evosearch.errors import InputError
 from evosearch.rules.lower import lower
@@ -187,3 +187,13 @@ def test_a_rule_with_states_is_not_averaged():
     program = lower(Rule("dw = pre*post; elig = w"), TERMINALS)
     with pytest.raises(InputError, match="states of its own"):
         run_lifetimes(life, [program], 0.1)
+
+
+def test_a_terminal_that_the_life_does_not_offer_is_refused_in_one_sentence():
+    b = LifetimeBuilder()
+    x, y = b.vector("pre", 3, examples=4), b.vector("post", 2, examples=4)
+    b.rule(w=b.matrix("w", 2, 3), pre=x, post=y)
+    life = b.build(draw_keys=np.zeros((1, 2)))
+    catalogue = (*CATALOGUE[:3], Terminal("target", Level.POST))
+    with pytest.raises(InputError, match="reads 'target', which this life does not offer"):
+        run_lifetimes(life, [lower(Rule("target*pre"), catalogue)], 0.1)

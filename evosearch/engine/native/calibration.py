@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evosearch.engine.cache import FOLDER
-from evosearch.engine.lifetime import Lifetime, LifetimeBuilder, Projection
+from evosearch.engine.lifetime import Lifetime
 from evosearch.engine.native.work import work_of
-from evosearch.engine.program import Level, Program, Terminal
+from evosearch.engine.program import Program
+from evosearch.engine.sample import TERMINALS, layer_life
 
 if TYPE_CHECKING:
     from evosearch.engine.native.compiler import Compiler
@@ -29,11 +30,6 @@ Live: TypeAlias = Callable[[Lifetime, Sequence[Program], str], object]
 
 logger = logging.getLogger(__name__)
 
-TERMINALS = (
-    Terminal("w", Level.SYNAPSE),
-    Terminal("pre", Level.PRE),
-    Terminal("post", Level.POST),
-)
 SHAPES = ((1, 3, 64), (1, 6, 32), (2, 4, 32), (8, 16, 1), (32, 64, 1), (64, 300, 1))
 RULES = (
     "post*(pre - 0.5*post*w)",
@@ -181,18 +177,7 @@ def _fit(counts: NDArray[np.float64], seconds: NDArray[np.float64]) -> tuple[flo
 
 def _life(n_out: int, n_in: int, n_draws: int) -> Lifetime:
     steps = max(8, int(SYNAPSES_A_LIFE / (n_out * n_in * n_draws)))
-    rng = np.random.default_rng(0)
-    b = LifetimeBuilder()
-    x, y, w = b.vector("pre", n_in), b.vector("post", n_out), b.matrix("w", n_out, n_in)
-    b.initial(w, b.table(rng.normal(0, 0.1, (n_draws, 1, n_out * n_in))))
-    inputs = b.table(rng.normal(0, 1, (n_draws, steps, n_in)))
-    with b.repeat(steps) as t:
-        b.load(x, inputs, row=t)
-        b.matvec(y, w, x)
-        b.rule(w=w, pre=x, post=y)
-    b.output(w)
-    keys = np.zeros((n_draws, 2), np.uint32)
-    return b.build(draw_keys=keys, projection=Projection(-5.0, 5.0), dtype="float32")
+    return layer_life(n_out, n_in, steps, n_draws)
 
 
 def _program(text: str) -> Program:

@@ -10,7 +10,7 @@ from evosearch.engine import phases as ph
 from evosearch.engine.contract import LANES
 from evosearch.engine.lifetime import Lifetime
 from evosearch.engine.native.life import LifeWriter
-from evosearch.engine.native.program import UnsupportedError, View, evaluate
+from evosearch.engine.native.program import UnsupportedError, View, evaluate, no_expansion
 from evosearch.engine.native.text import Value
 from evosearch.engine.program import Level, Op, Program, Section
 
@@ -31,12 +31,6 @@ class DrawLife(LifeWriter):
     def widest(self) -> int:
         """The widest vector of values that are checked."""
         return self.width
-
-    def begin(self) -> None:
-        pass
-
-    def end(self) -> None:
-        self.check()
 
     def write_segment(self, first: int, last: int) -> None:
         """Write a segment for one vector of draws after the other, then look at the outcome."""
@@ -185,7 +179,7 @@ class DrawLife(LifeWriter):
         def resolve(register: int) -> Value:
             return self._network_value(view, {}, register)
 
-        evaluate(self.w, view.rows(Section.NETWORK), self.width, values, resolve, _no_expansion)
+        evaluate(self.w, view.rows(Section.NETWORK), self.width, values, resolve, no_expansion)
         return values
 
     def _network_value(self, view: View, network: dict[int, Value], register: int) -> Value:
@@ -310,8 +304,7 @@ class DrawLife(LifeWriter):
 
     def _kept(self, place: int, i: Value | int) -> Value:
         """Return where a new state of a post unit waits."""
-        scratch = self.life.n_units * self.life.lanes + place
-        return self.w.pointer(self._place("%ws", 0, i), scratch)
+        return self.w.pointer(self._place("%scratch", 0, i), place)
 
     def _project(self, number: int) -> None:
         """Write the projections that need more than one weight."""
@@ -371,7 +364,3 @@ class DrawLife(LifeWriter):
             value = self.read(source, k)
             best = o.select(compare(value, best), value, best)
         self.set(best, target)
-
-
-def _no_expansion(op: int, register: int) -> Value:
-    raise AssertionError("nothing expands to one number a network")

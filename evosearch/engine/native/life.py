@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from evosearch.engine import phases as ph
-from evosearch.engine.contract import LANES
+from evosearch.engine.contract import LANES, padded
 from evosearch.engine.lifetime import Lifetime
 from evosearch.engine.native.program import UnsupportedError, View
 from evosearch.engine.native.text import Value, Writer
@@ -54,16 +54,15 @@ class LifeWriter(ABC):
     def write(self) -> str:
         """Return the function's IR."""
         w = self.w
-        self.begin()
         self._write_phases(0, len(self.life.phases))
-        self.end()
+        self.check()
         real = w.real
         head = (
             f"define i32 @{self.name}(ptr noalias %ws, ptr noalias %data, ptr noalias %tables, "
             f"ptr noalias %index, ptr noalias %indices, i64 %group, ptr noalias %k, {real} %eta, "
             f"ptr noalias %bounds) {{"
         )
-        wide = w.type(self.widest)
+        wide, n_units = w.type(self.widest), self.life.n_units * self.life.lanes
         entry = [
             "entry:",
             f"  %bad = alloca {wide}, align 64",
@@ -71,6 +70,7 @@ class LifeWriter(ABC):
             f"  %slot = alloca {w.type(LANES)}, align 64",
             f"  %sum = alloca {wide}, align 64",
             "  %chosen = alloca i64, align 8",
+            f"  %scratch = getelementptr {real}, ptr %ws, i64 {n_units}",
         ]
         tail = ["  ret i32 0", "bail:", "  ret i32 1", "}"]
         return "\n".join([head, *entry, *w.lines, *tail])
@@ -171,7 +171,7 @@ class LifeWriter(ABC):
     def reserve(self, count: int) -> int:
         """Return the offset of new scratch memory, in whole vectors."""
         start = self._scratch
-        self._scratch += -(-count // LANES) * LANES
+        self._scratch += padded(count)
         return start
 
     def note(self, value: Value, width: int, count: int) -> None:
@@ -237,14 +237,6 @@ class LifeWriter(ABC):
             if view.levels[target] in levels:
                 outputs.append((view.starts[target], output.register))
         return outputs
-
-    @abstractmethod
-    def begin(self) -> None:
-        """Write what comes before the phases."""
-
-    @abstractmethod
-    def end(self) -> None:
-        """Write what comes after the phases."""
 
     def fuse(self, pc: int, last: int) -> int:
         """Write several phases at once that start with a product; return how many, or 0."""

@@ -131,3 +131,8 @@ def evaluate(
             values[dst] = expand(op, a)
         else:
             values[dst] = FORMULAS[op](arithmetic, find(a), find(b))
+
+
+def no_expansion(op: int, register: int) -> Value:
+    """Stand where nothing expands: to one number a network."""
+    raise AssertionError("nothing expands to one number a network")

@@ -68,7 +68,7 @@ class RowRule:
         if life.life.projection.keeps_sign:
             birth = w.load(self._synapse(self._site.birth.start, offset), width)
             kept = life.keep_sign(kept, birth, width)
-        w.store_first(kept, life.at(self._row, offset), width, count)
+        w.store_first(kept, life.w.pointer(self._row, offset), width, count)
 
     def _post_value(self, register: int) -> Value:
         """Return a scalar of the row's post unit, read once a block."""
@@ -82,7 +82,7 @@ class RowRule:
 
     def _synapse(self, start: int, offset: Value | int) -> Value:
         life, n_in = self._life, self._site.matrix.n_in
-        return life.at(life.row_pointer(start, self._i, n_in), offset)
+        return life.w.pointer(life.row_pointer(start, self._i, n_in), offset)
 
 
 class MeanRule:
@@ -111,12 +111,12 @@ class MeanRule:
                     value = self._rule_value(i, offset, width, example)
                     w.store(o.add(w.load("%sum", width), value), "%sum", width)
                 mean = o.div(w.load("%sum", width), o.real(float(examples)))
-                place = life.at(life.row_pointer(site.matrix.start, i, n_in), offset)
+                place = life.w.pointer(life.row_pointer(site.matrix.start, i, n_in), offset)
                 new = life.updated(w.load(place, width), mean, width, rule.is_increment)
                 life.note(new, width, count)
                 kept = life.clipped(new, width)
                 if life.life.projection.keeps_sign:
-                    birth = life.at(life.row_pointer(site.birth.start, i, n_in), offset)
+                    birth = life.w.pointer(life.row_pointer(site.birth.start, i, n_in), offset)
                     kept = life.keep_sign(kept, w.load(birth, width), width)
                 w.store_first(kept, place, width, count)
 
@@ -144,7 +144,7 @@ class MeanRule:
             evaluate(w, view.rows(section), width, values, resolve, expand)
             for register in kept:
                 place = life.example("%scratch", self._places[register], example, n)
-                w.store_first(values[register], life.at(place, offset), width, count)
+                w.store_first(values[register], life.w.pointer(place, offset), width, count)
 
         if n == 1:
             body(0, 1, 1)
@@ -165,7 +165,7 @@ class MeanRule:
             base = life.example("%ws", view.starts[register], example, n)
         else:
             base = life.unit(view.starts[register])
-        return self._w.load(life.at(base, offset), width)
+        return self._w.load(life.w.pointer(base, offset), width)
 
     def _rule_value(self, i: Value, offset: Value | int, width: int, example: Value) -> Value:
         """Write the rule on one piece of a row for one example."""
@@ -176,7 +176,7 @@ class MeanRule:
             if not view.is_terminal(register):
                 return view.constant(w, register, width)
             row = life.row_pointer(view.starts[register], i, n_in)
-            return w.load(life.at(row, offset), width)
+            return w.load(life.w.pointer(row, offset), width)
 
         def expand(op: int, register: int) -> Value:
             if op == Op.EXPAND_PRE:

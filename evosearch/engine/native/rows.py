@@ -11,7 +11,7 @@ from evosearch.engine.contract import LANES
 from evosearch.engine.lifetime import Lifetime
 from evosearch.engine.native.life import LifeWriter
 from evosearch.engine.native.outer import outer_kernel
-from evosearch.engine.native.program import View, evaluate
+from evosearch.engine.native.program import View, evaluate, no_expansion
 from evosearch.engine.native.row_rules import MeanRule, RowRule
 from evosearch.engine.native.text import Value
 from evosearch.engine.program import Level, Program, Section
@@ -39,12 +39,6 @@ class RowLife(LifeWriter):
     def widest(self) -> int:
         """The widest vector of values that are checked."""
         return self.wide
-
-    def begin(self) -> None:
-        self.w.line(f"%scratch = getelementptr {self.w.real}, ptr %ws, i64 {self.life.n_units}")
-
-    def end(self) -> None:
-        self.check()
 
     def pieces(self, n: int, body: Body) -> None:
         """Write ``body`` for all pieces of n values: wide ones first, as a loop if many."""
@@ -74,10 +68,6 @@ class RowLife(LifeWriter):
             return w.pointer("%ws", start + index)
         return w.pointer(w.pointer("%ws", start), index)
 
-    def at(self, base: Value, offset: Value | int) -> Value:
-        """Return the address of a float after ``base``."""
-        return self.w.pointer(base, offset)
-
     def write_load(self, target: int, n: int, table: int, chooser: int, row: Value) -> None:
         w = self.w
         if chooser >= 0:
@@ -104,14 +94,14 @@ class RowLife(LifeWriter):
                 totals = [
                     self._lanes(w.pointer(first, k * n_in), source, n_in)[0] for k in range(FOLDED)
                 ]
-                target = self.at(self.example("%ws", y, example, n_out), i)
+                target = self.w.pointer(self.example("%ws", y, example, n_out), i)
                 w.store(self._fold_together(totals), target, FOLDED)
         if together < n_out:
             with w.loop(n_out - together) as k, w.loop(examples) as example:
                 i = w.value(f"add i64 {k}, {together}")
                 source = self.example("%ws", x, example, n_in)
                 value, _ = self._dot(self.row_pointer(matrix, i, n_in), source, n_in)
-                w.store(value, self.at(self.example("%ws", y, example, n_out), i))
+                w.store(value, self.w.pointer(self.example("%ws", y, example, n_out), i))
         self._note_units(y, n_out * examples)
 
     def example(self, base: Value, start: int, example: Value, n: int) -> Value:
@@ -144,10 +134,10 @@ class RowLife(LifeWriter):
         total = o.real(0.0)
 
         def add(offset: Value | int, width: int, count: int, total: Value) -> Value:
-            weight = w.load(self.at(row, offset), width)
+            weight = w.load(self.w.pointer(row, offset), width)
             if isinstance(offset, int):
                 weights[offset] = weight
-            terms = w.arithmetic(width).mul(weight, w.load(self.at(x, offset), width))
+            terms = w.arithmetic(width).mul(weight, w.load(self.w.pointer(x, offset), width))
             terms = self.masked(terms, width, count)
             for start in range(0, width, LANES):
                 total = o.add(total, w.part(terms, width, start, LANES))
@@ -214,15 +204,15 @@ class RowLife(LifeWriter):
         with w.loop(n_out) as i:
             row = self.row_pointer(matrix, i, n_in)
             lane = w.value(f"mul i64 {w.value(f'and i64 {i}, {LANES - 1}')}, {n_in}")
-            place, factor = w.pointer(acc, lane), w.load(self.at(source, i))
+            place, factor = w.pointer(acc, lane), w.load(self.w.pointer(source, i))
 
             def body(
                 offset: Value | int, width: int, count: int,
                 row: Value = row, place: Value = place, factor: Value = factor,
             ) -> None:  # fmt: skip
                 o = w.arithmetic(width)
-                here = self.at(place, offset)
-                term = o.mul(w.load(self.at(row, offset), width), w.splat(factor, width))
+                here = self.w.pointer(place, offset)
+                term = o.mul(w.load(self.w.pointer(row, offset), width), w.splat(factor, width))
                 w.store_first(o.add(w.load(here, width), term), here, width, count)
 
             self.pieces(n_in, body)
@@ -244,15 +234,15 @@ class RowLife(LifeWriter):
 
     def _clear(self, base: Value, n: int) -> None:
         def body(offset: Value | int, width: int, count: int) -> None:
-            self.w.store(self.w.arithmetic(width).real(0.0), self.at(base, offset), width)
+            self.w.store(self.w.arithmetic(width).real(0.0), self.w.pointer(base, offset), width)
 
         self.pieces(n, body)
 
     def _add_into(self, target: Value, source: Value, n: int) -> None:
         def body(offset: Value | int, width: int, count: int) -> None:
-            w, here = self.w, self.at(target, offset)
+            w, here = self.w, self.w.pointer(target, offset)
             total = w.arithmetic(width).add(
-                w.load(here, width), w.load(self.at(source, offset), width)
+                w.load(here, width), w.load(self.w.pointer(source, offset), width)
             )
             w.store_first(total, here, width, count)
 
@@ -276,7 +266,7 @@ class RowLife(LifeWriter):
         """Write what is one number a network; return the registers as scalars."""
         values: dict[int, Value] = {}
         resolve = self._network_resolver(view)
-        evaluate(self.w, view.rows(Section.NETWORK), 1, values, resolve, _no_expansion)
+        evaluate(self.w, view.rows(Section.NETWORK), 1, values, resolve, no_expansion)
         return values
 
     def _network_resolver(self, view: View) -> Callable[[int], Value]:
@@ -419,7 +409,7 @@ class RowLife(LifeWriter):
         if key not in self._kept:
             self._kept[key] = self.reserve(n + LANES)
         base = self.w.pointer("%scratch", self._kept[key])
-        return self.at(base, offset)
+        return self.w.pointer(base, offset)
 
     def _write_units(
         self, view: View, number: int, level: Level, section: Section, n: int,
@@ -485,7 +475,7 @@ class RowLife(LifeWriter):
         w.store(o.real(0.0), "%slot", LANES)
 
         def add(offset: Value | int, width: int, count: int) -> None:
-            weight = w.load(self.at(row, offset), width)
+            weight = w.load(self.w.pointer(row, offset), width)
             terms = self.masked(w.arithmetic(width).mul(weight, weight), width, count)
             total = w.load("%slot", LANES)
             for start in range(0, width, LANES):
@@ -499,7 +489,7 @@ class RowLife(LifeWriter):
         is_long = scalar.greater(length, scalar.real(0.0))
 
         def scale(offset: Value | int, width: int, count: int) -> None:
-            here, oo = self.at(row, offset), w.arithmetic(width)
+            here, oo = self.w.pointer(row, offset), w.arithmetic(width)
             value = w.load(here, width)
             scaled = oo.mul(value, w.splat(factor, width))
             kind = w.type(width)
@@ -552,7 +542,3 @@ class RowLife(LifeWriter):
         if kind == ph.REDUCE_MEAN:
             value = o.div(value, o.real(float(n)))
         w.store(value, self.unit(target))
-
-
-def _no_expansion(op: int, register: int) -> Value:
-    raise AssertionError("nothing expands to one number a network")
