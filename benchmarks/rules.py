@@ -83,12 +83,12 @@ def on_many_draws(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """
     problem = es.load_problem("oja_pc1")
     oja = known_scores_of(problem)["oja"]
-    rules = [problem.known["oja"], *(problem.read_rule(row["text"]) for row in rows)]
+    rules = [problem.known["oja"], *(problem.read(row["text"]) for row in rows)]
     scales = np.array([oja.scale, *(row["scale"] for row in rows)])
     parts = []
     for start in range(0, 64_000, 8_000):
         keys = problem.draws("test", count=start + 8_000).keys[start:]
-        parts.append(problem.score_rules(rules, scales, Draws("test", keys)).per_draw)
+        parts.append(problem.score(rules, scales, Draws("test", keys)).per_draw)
     per_draw = np.concatenate(parts, axis=1)
     differences = per_draw[1:] - per_draw[0]
     return {
@@ -253,7 +253,7 @@ def score_all(problem: Problem, rules: dict[str, Any], draws: Draws) -> dict[str
     with Evaluator(problem) as evaluator:
         for name, entry in rules.items():
             text, scale = entry if isinstance(entry, tuple) else (entry, None)
-            rule = problem.read_rule(text)
+            rule = problem.read(text)
             factor = best_scale(evaluator, problem, rule) if scale is None else scale
             outcome = evaluator.evaluate([rule], draws, scales=(factor,))
             values = outcome.per_draw[0]

@@ -37,10 +37,12 @@ if TYPE_CHECKING:
     from evosearch.errors import EvosearchError as EvosearchError
     from evosearch.errors import InputError as InputError
     from evosearch.evaluation import Evaluator as Evaluator
+    from evosearch.minimize import minimize as minimize
     from evosearch.outcome import Evaluation as Evaluation
     from evosearch.rules.library import known_rule as known_rule
     from evosearch.rules.parser import parse as parse
     from evosearch.rules.rule import Rule as Rule
+    from evosearch.train import train as train
 
 __version__ = "0.1.0"
 
@@ -62,10 +64,12 @@ _HOMES = {
     "EvosearchError": "evosearch.errors",
     "InputError": "evosearch.errors",
     "Evaluator": "evosearch.evaluation",
+    "minimize": "evosearch.minimize",
     "Evaluation": "evosearch.outcome",
     "known_rule": "evosearch.rules.library",
     "parse": "evosearch.rules.parser",
     "Rule": "evosearch.rules.rule",
+    "train": "evosearch.train",
 }
 
 __all__ = [
@@ -86,10 +90,12 @@ __all__ = [
     "load_comparison",
     "load_problem",
     "load_run",
+    "minimize",
     "parse",
     "report",
     "resume",
     "run",
+    "train",
 ]
 
 

@@ -138,7 +138,7 @@ def _start(problem: Problem, item: str, out: str | Path | None) -> str:
     """Return the text of a rule to start from, given as text, by name or by a run."""
     folder = find_run(item, out=out)
     if folder is None:
-        return _rule(problem, item).text
+        return problem.write(problem.resolve(item))
     champion = load_run(folder).champion
     if champion is None:
         raise InputError(f"the run {folder} has no champion; resume it if it has not ended.")
@@ -253,11 +253,12 @@ def evaluate(
     settings: Mapping[str, str] | None = None,
     out: str | Path | None = None,
 ) -> Score:
-    """Score one rule on one split beside the problem's floor and ceiling.
+    """Score one candidate on one split beside the problem's floor and ceiling.
 
     Args:
         problem: shipped name, path of a TOML file, or a loaded problem.
-        candidate: a rule, its text, the name of a known rule, or a run, whose champion is meant.
+        candidate: a rule or a vector, its text, the name of a known one, or a run, whose champion
+            is meant.
         split: ``search``, ``validation`` or ``test``.
         seeds: number of draws; None takes the split's.
         scale: factor of the step size; None takes the run's, else the best on validation draws.
@@ -279,42 +280,17 @@ def evaluate(
     loaded = load_problem(problem, preset=preset, overrides=settings)
     if isinstance(candidate, str | Path):
         folder = find_run(candidate, out=out)
-        candidate = load_run(folder) if folder is not None else _rule(loaded, str(candidate))
+        candidate = load_run(folder) if folder is not None else loaded.resolve(str(candidate))
     if hasattr(candidate, "champion"):
         if candidate.champion is None:
             raise InputError(
                 f"the run {candidate.path} has no champion; resume it if it has not ended."
             )
         scale = candidate.champion.scale if scale is None else scale
-        candidate = _rule(loaded, candidate.champion.text)
+        candidate = candidate.candidate(loaded)
     return score_candidate(
         loaded, candidate, split=split, seeds=seeds, scale=scale, workers=workers, device=device
     )
-
-
-def _rule(problem: Problem, text: str) -> Any:
-    """Return a rule given by the name of a known one or as text over the problem's terminals."""
-    from evosearch.errors import unknown_name
-    from evosearch.rules.library import KNOWN, known_rule
-    from evosearch.rules.parser import parse
-    from evosearch.rules.rule import Rule
-
-    name = text.strip()
-    names = [terminal.name for terminal in problem.terminals]
-    if name in problem.known:
-        return problem.known[name]
-    if name in KNOWN:
-        rule = Rule(known_rule(name).text)
-        missing = sorted(rule.terminals - set(names))
-        if missing:
-            raise InputError(
-                f"the rule {name} reads {', '.join(missing)}, which {problem.name} does not offer; "
-                f"its terminals are {', '.join(names)}."
-            )
-        return rule
-    if name.isidentifier() and name not in names:
-        raise unknown_name("rule", name, {*KNOWN, *problem.known})
-    return parse(text, terminals=names)
 
 
 def report(source: Any, out: str | Path | None = None) -> Path:
@@ -439,8 +415,8 @@ def list_tasks() -> Table:
     rows = []
     for name in TASKS.names():
         cls = TASKS.get(name)
-        terminals = tuple(terminal.name for terminal in cls.terminals)
-        rows.append((name, terminals, _first_line(cls)))
+        terminals = tuple(terminal.name for terminal in getattr(cls, "terminals", ()))
+        rows.append((name, terminals or ("vectors",), _first_line(cls)))
     return Table("tasks", ("name", "terminals", "what it is"), tuple(rows))
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evosearch.display import score_text
 from evosearch.errors import InputError, RunCorruptError
 from evosearch.outcome import Json
 from evosearch.statistics import holm, mann_whitney, quartiles, vargha_delaney, wilson_interval
@@ -274,7 +275,7 @@ def compare(
 
 
 def _score_text(score: float) -> str:
-    return f"{score:.4f}" if math.isfinite(score) else "no champion"
+    return score_text(score) if math.isfinite(score) else "no champion"
 
 
 def _with_run(comparison: Comparison, run: Any, search: str, seed: int) -> Comparison:

@@ -70,17 +70,32 @@ class SplitConfig(Section):
         return dict(self.model_extra or {})
 
 
+class VectorConfig(Section):
+    """Where vectors lie and where a search for them begins; what is missing is the task's own."""
+
+    dimension: int | None = Field(
+        None, ge=1, le=10**9, description="numbers in a vector, for a task of the user's own"
+    )
+    low: Number | tuple[Number, ...] | None = None
+    high: Number | tuple[Number, ...] | None = None
+    x0: Number | tuple[Number, ...] | None = None
+    sigma0: float | None = Field(None, gt=0, allow_inf_nan=False)
+
+
 class KnownConfig(Section):
-    """A rule to compare with: from the library, or as text."""
+    """What to compare with: a rule, a baseline of the task, or a figure alone."""
 
     library: str | None = None
     text: str | None = None
+    baseline: str | None = None
+    value: Number | None = Field(None, description="fitness that is known, without a candidate")
     scale: float | None = Field(None, gt=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _has_one_source(self) -> KnownConfig:
-        if (self.library is None) == (self.text is None):
-            raise ValueError("give either library or text")
+        sources = (self.library, self.text, self.baseline, self.value)
+        if sum(source is not None for source in sources) != 1:
+            raise ValueError("give one of library, text, baseline and value")
         return self
 
 
@@ -105,7 +120,7 @@ class SearchConfig(Section):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     budget: int = Field(ge=1, le=10**12)
-    representation: Literal["tree", "coefficients", "table"] = "tree"
+    representation: Literal["tree", "coefficients", "table", "vector"] = "tree"
     draws: int | None = Field(None, ge=1, le=1_000_000)
     is_fresh: bool | None = None
 
@@ -148,7 +163,8 @@ class Config(Section):
         0.0, ge=0, allow_inf_nan=False, description="validation fitness that a node must earn"
     )
     task: dict[str, Any]
-    rule: RuleConfig
+    rule: RuleConfig | None = None
+    vector: VectorConfig | None = None
     splits: dict[Name, SplitConfig]
     known: dict[Name, KnownConfig] = {}
     success: SuccessConfig | None = None
@@ -172,7 +188,11 @@ REPRESENTATIONS: dict[str, type[Section]] = {
     "coefficients": CoefficientsConfig,
     "table": TableConfig,
 }
-_SECTIONS: dict[str, type[Section]] = {"rule": RuleConfig, "success": SuccessConfig}
+_SECTIONS: dict[str, type[Section]] = {
+    "rule": RuleConfig,
+    "vector": VectorConfig,
+    "success": SuccessConfig,
+}
 _NAMED_SECTIONS: dict[str, type[Section]] = {
     "splits": SplitConfig,
     "known": KnownConfig,
@@ -270,6 +290,7 @@ def _checked(values: dict[str, Any], source: str) -> Config:
         raise InputError(
             f"{source}: schema is {found}{hint}; this version reads schema = {SCHEMA}."
         )
+    _check_kind(values, source)
     for name, model in _SECTIONS.items():
         if name in values:
             check(model, values[name], source=source, prefix=name)
@@ -285,6 +306,26 @@ def _checked(values: dict[str, Any], source: str) -> Config:
     config = check(Config, values, source=source)
     _check_names(config, source)
     return config
+
+
+def _check_kind(values: dict[str, Any], source: str) -> None:
+    """Check that candidates are rules or vectors; searches of vectors know no other form."""
+    kinds = [name for name in ("rule", "vector") if name in values]
+    if len(kinds) > 1:
+        raise InputError(f"{source}: there are sections rule and vector; a problem has one.")
+    if not kinds:
+        strangers = _strangers(Config, values)
+        near = {name: nearest(name, strangers) for name in ("vector", "rule")}
+        name = "vector" if near["vector"] else "rule"
+        hint = f"; did you mean it by {near[name]!r}" if near[name] else ""
+        raise InputError(
+            f"{source}: {name} is missing{hint}; a problem has a section [rule], or [vector] where "
+            "its candidates are vectors."
+        )
+    if kinds == ["vector"] and isinstance(values.get("searches"), Mapping):
+        for search in values["searches"].values():
+            if isinstance(search, dict):
+                search.setdefault("representation", "vector")
 
 
 def _check_names(config: Config, source: str) -> None:
@@ -316,7 +357,12 @@ def _check_names(config: Config, source: str) -> None:
         raise _unknown(f"{source}: default_search", config.default_search, config.searches)
     for name, search in config.searches.items():
         used = search.representation
-        if used != "tree" and used not in config.representations:
+        if (used == "vector") != (config.vector is not None):
+            allowed = "vector" if config.vector is not None else "tree, coefficients, table"
+            raise InputError(
+                f"{source}: searches.{name}.representation is {used!r}; here it is {allowed}."
+            )
+        if used not in ("tree", "vector") and used not in config.representations:
             raise InputError(
                 f"{source}: searches.{name}.representation is {used!r}, but there is no table "
                 f"[representations.{used}]."

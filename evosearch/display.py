@@ -103,7 +103,7 @@ def progress_line(progress: Progress) -> str:
         f"median {_fitness(progress.median)}",
         f"size {progress.best_size}",
         f"{si(progress.evaluations_per_s)} evaluations/s",
-        f"{si(progress.synapse_updates_per_s)} synapse updates/s",
+        *_updates(progress),
     ]
     if progress.failures:
         parts.append(f"{progress.failures:,} failures")
@@ -112,8 +112,22 @@ def progress_line(progress: Progress) -> str:
     return " · ".join(part for part in parts if part)
 
 
+def _updates(progress: Progress) -> list[str]:
+    """Return the rate of weight changes; nothing where candidates are not rules."""
+    rate = progress.synapse_updates_per_s
+    return [f"{si(rate)} synapse updates/s"] if rate else []
+
+
 def _fitness(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.4f}"
+    return "–" if math.isnan(value) else score_text(value)
+
+
+def score_text(value: float) -> str:
+    """Return a fitness in four decimals, in fewer where it is large, or in powers of ten."""
+    size = abs(value)
+    if size != 0 and not 1e-3 <= size < 1e7:
+        return f"{value:.2e}"
+    return f"{value:.4f}" if size < 100 else f"{value:.1f}"
 
 
 def _panel(title: str, progress: Progress) -> RenderableType:

@@ -12,8 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evosearch.outcome import Json
+
+if TYPE_CHECKING:
+    from evosearch.run import Run
 
 REQUIRED = ("numpy", "numba", "deap", "cma", "scipy", "sympy", "joblib", "pydantic", "safetensors")
 REQUIRED += ("typer", "rich", "matplotlib")
@@ -140,16 +144,29 @@ def _file_of_run(folder: Path) -> str:
 
 def _chain_of_run(folder: Path) -> str:
     """Compute the chained digest of every generation again from its candidates."""
+    from evosearch.run import load_run
     from evosearch.store.folder import reading
     from evosearch.store.records import chain_digest
 
-    digest = ""
+    digest, run = "", load_run(folder)
+    if run.is_long:
+        return _champion_of_run(run)
     with reading(folder) as store:
         for row in store.generations():
             digest = chain_digest(digest, store.candidates(row.generation))
             if digest != row.digest:
                 raise RuntimeError(f"generation {row.generation} is not what was written")
     return f"all agree, the last is {digest[:16]}" if digest else "no generation yet"
+
+
+def _champion_of_run(run: Run) -> str:
+    """Check that the one vector that is kept is what the run says it is."""
+    from evosearch.spaces.vector import VectorSpace
+
+    assert run.champion is not None, "a run is long by its champion"
+    if VectorSpace(run.vector.size).label(run.vector) != run.champion.text:
+        raise RuntimeError("the champion's vector is not what was written")
+    return f"the champion's vector is whole: {run.champion.text}"
 
 
 def _values_of_run(folder: Path) -> str:
@@ -162,6 +179,8 @@ def _values_of_run(folder: Path) -> str:
     problem = load_problem_of(load_run(folder))
     if not problem.is_compiled:
         return "not scored again: the task is the user's own"
+    if load_run(folder).is_long:
+        return "not scored again: candidates as long as these are not kept"
     with reading(folder) as store:
         plan, rows = plan_of_facts(problem, store.facts()), store.generations()
         numbers = sorted({row.generation for row in (rows[0], rows[-1])}) if rows else []

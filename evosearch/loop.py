@@ -18,7 +18,13 @@ from evosearch.outcome import OK, Evaluation, Lived
 from evosearch.plan import Plan
 from evosearch.problem import Draws
 from evosearch.signals import StopRequest
-from evosearch.store import CandidateRow, GenerationRow, RunStore, ValidationRow
+from evosearch.store import (
+    CandidateRow,
+    GenerationRecord,
+    GenerationRow,
+    RunStore,
+    ValidationRow,
+)
 from evosearch.store.folder import damaged
 from evosearch.store.records import chain_digest
 
@@ -26,6 +32,10 @@ logger = logging.getLogger(__name__)
 
 # With fresh draws each generation has another best, and validation costs more than the search.
 VALIDATION_INTERVAL = 20
+# A generation of a fast task takes less time than the disk needs to be sure of it; one that was not
+# written when a run is killed is made again, the same.
+_SECONDS_BETWEEN_WRITES = 0.2
+_SHARE_OF_WRITING = 0.05
 BUDGET, DONE, TIME, TARGET, PATIENCE = "budget", "done", "time", "target", "patience"
 
 
@@ -93,6 +103,8 @@ class SearchLoop:
         self._on_progress = on_progress
         self._on_generation = on_generation
         self._started_at = time.monotonic()
+        self._unwritten: list[GenerationRecord] = []
+        self._written_at, self._seconds_to_write = -math.inf, 0.0
         self.search = plan.make_search()
         self._scales = plan.problem.eta_factors if self.search.scores_scales else (1.0,)
         # Fitness of each draw is most of what a run would store; few searches read it.
@@ -112,23 +124,28 @@ class SearchLoop:
     def run(self) -> str:
         """Go on until something ends the run; return what did."""
         self._report("search")
-        while True:
-            reason = self._reason_to_stop()
-            if reason is not None:
-                return reason
-            genotypes = self.search.ask()
-            room = (self.plan.budget - self.last.evaluations) // len(self._scales)
-            if not genotypes:
-                return DONE
-            if room < 1:
-                return BUDGET
-            try:
-                self._generation(genotypes[:room])
-            except EvaluationCancelledError:
-                return self._stop.reason or "interrupt"
-            self._report("search")
-            if self._on_generation is not None:
-                self._on_generation(self.last.generation)
+        try:
+            reason = self._reason_to_stop() or self.step()
+            while reason is None:
+                self._report("search")
+                if self._on_generation is not None:
+                    self._on_generation(self.last.generation)
+                reason = self._reason_to_stop() or self.step()
+        except EvaluationCancelledError:
+            reason = self._stop.reason or "interrupt"
+        self._write()
+        return reason
+
+    def step(self) -> str | None:
+        """Make one generation; return what ends the run where there is none to make."""
+        genotypes = self.search.ask()
+        room = (self.plan.budget - self.last.evaluations) // len(self._scales)
+        if not genotypes:
+            return DONE
+        if room < 1:
+            return BUDGET
+        self._generation(genotypes[:room])
+        return None
 
     def validate(self, entries: Sequence[Entry], evaluations: int) -> list[ValidationRow]:
         """Score entries that were not yet, on validation draws at all step size factors.
@@ -191,14 +208,34 @@ class SearchLoop:
             evaluation = replace(evaluation, per_draw=np.empty((len(candidates), 0)))
         rows = self._rows(genotypes, candidates, evaluation)
         self._lived = evaluation.lived
-        self.search.tell(genotypes, evaluation)
         self.hall.update(rows)
         is_due = not self._is_fresh or number % VALIDATION_INTERVAL == 0
         spent = self.last.evaluations + evaluation.cost
         validations = self.validate(self.hall.front(), spent) if is_due else []
-        self.last = self._figures(number, rows, evaluation)
+        # Only now, so that a stop while it was scored leaves the search as it was written.
+        self.search.tell(genotypes, evaluation)
+        digest = chain_digest(self.last.digest, rows)
+        self.last = self._figures(number, evaluation, self.hall.best, digest)
         self.native_updates += self._lived.native_updates
-        self._store.append(self.last, rows, validations, self.search.state_dict(), _events(rows))
+        self._record(GenerationRecord(self.last, rows, validations, _events(rows)))
+
+    def _record(self, record: GenerationRecord) -> None:
+        """Keep a generation to be written; at once where it is time to."""
+        self._unwritten.append(record)
+        waited = time.monotonic() - self._written_at
+        is_due = waited > max(_SECONDS_BETWEEN_WRITES, self._seconds_to_write / _SHARE_OF_WRITING)
+        if is_due or self._on_generation is not None:
+            self._write()
+
+    def _write(self) -> None:
+        """Write the generations that are not written yet, and the state of the search."""
+        if not self._unwritten:
+            return
+        started = time.monotonic()
+        self._store.append(self._unwritten, self.search.state_dict())
+        self._unwritten = []
+        self._written_at = time.monotonic()
+        self._seconds_to_write = self._written_at - started
 
     def _draws(self, generation: int) -> Draws:
         plan = self.plan
@@ -230,11 +267,11 @@ class SearchLoop:
         return rows
 
     def _figures(
-        self, number: int, rows: Sequence[CandidateRow], evaluation: Evaluation
+        self, number: int, evaluation: Evaluation, best: Entry | None, digest: str
     ) -> GenerationRow:
-        fitness = np.array([row.fitness for row in rows if row.status == OK])
+        is_ok, last = evaluation.is_ok, self.last
+        fitness = evaluation.fitness[is_ok]
         quartiles = np.quantile(fitness, (0.25, 0.5, 0.75)) if fitness.size else np.full(3, np.nan)
-        best, last = self.hall.best, self.last
         n_new = int((~evaluation.is_cached).sum())
         return GenerationRow(
             generation=number,
@@ -247,12 +284,12 @@ class SearchLoop:
             q25=float(quartiles[0]),
             median=float(quartiles[1]),
             q75=float(quartiles[2]),
-            mean_size=float(np.mean([row.size for row in rows])),
+            mean_size=float(np.mean(evaluation.size)),
             best_size=best.size if best else 0,
             validation=self._best_validation(),
-            failures=last.failures + sum(row.status != OK for row in rows),
+            failures=last.failures + int((~is_ok).sum()),
             wall_s=self._wall_before + time.monotonic() - self._started_at,
-            digest=chain_digest(last.digest, rows),
+            digest=digest,
         )
 
     def _best_validation(self) -> float:
@@ -318,10 +355,8 @@ class SearchLoop:
         )
 
     def read(self, text: str) -> Any:
-        """Return a candidate from its text: a rule, or a vector of the space."""
-        if self.search.space.kind == "vector":
-            return self.search.space.decode(self.search.space.decode_text(text))
-        return self.plan.problem.read_rule(text)
+        """Return a candidate from its text."""
+        return self.plan.problem.read(text)
 
     def _restore(self) -> None:
         """Take over what the store holds: figures, hall, cache, validations, search state."""
@@ -336,6 +371,14 @@ class SearchLoop:
         self.last = generations[-1]
         self._wall_before = self.last.wall_s
         self._evaluations_after = [row.evaluations for row in generations[:-1]]
+        self._restore_candidates()
+        state = self._store.last_state()
+        assert state is not None
+        assert state[0] == self.last.generation
+        self.search.load_state_dict(state[1])
+
+    def _restore_candidates(self) -> None:
+        """Take over the hall of fame and what is known of candidates."""
         rows = self._store.candidates(self.last.generation if self._is_fresh else None)
         self.hall.update(rows)
         if not self._is_fresh:
@@ -346,10 +389,6 @@ class SearchLoop:
                 if not row.is_cached
             ]
             self._evaluator.remember(draws, self._scales, known)
-        state = self._store.last_state()
-        assert state is not None
-        assert state[0] == self.last.generation
-        self.search.load_state_dict(state[1])
 
 
 def _outcome(row: CandidateRow, n_draws: int) -> Outcome:

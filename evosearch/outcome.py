@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -81,3 +82,61 @@ class Evaluation:
     def is_ok(self) -> NDArray[np.bool_]:
         """(n,) whether the candidate has a fitness."""
         return np.array([status == OK for status in self.status], dtype=np.bool_)
+
+
+def joined_evaluations(parts: Sequence[Evaluation]) -> Evaluation:
+    """Return the evaluations of the blocks of one generation as one, at least one."""
+    names = dict.fromkeys(name for part in parts for name in part.metrics)
+    return Evaluation(
+        fitness=np.concatenate([part.fitness for part in parts]),
+        status=tuple(status for part in parts for status in part.status),
+        size=np.concatenate([part.size for part in parts]),
+        per_draw=np.concatenate([part.per_draw for part in parts]),
+        scale=np.concatenate([part.scale for part in parts]),
+        exploded=np.concatenate([part.exploded for part in parts]),
+        is_cached=np.concatenate([part.is_cached for part in parts]),
+        cost=sum(part.cost for part in parts),
+        lived=sum((part.lived for part in parts), Lived()),
+        messages=tuple(message for part in parts for message in part.messages),
+        metrics={
+            name: np.concatenate(
+                [part.metrics.get(name, np.full(len(part.fitness), np.nan)) for part in parts]
+            )
+            for name in names
+        },
+    )
+
+
+def plain_evaluation(
+    fitness: FloatArray,
+    dimension: int,
+    *,
+    lived: Lived = Lived(),
+    messages: tuple[str, ...] = (),
+    metrics: dict[str, FloatArray] | None = None,
+) -> Evaluation:
+    """Return the evaluation of n vectors from their fitness (n,), invalid where it is not finite.
+
+    Args:
+        fitness: (n,), NaN or infinite where a vector has none.
+        dimension: numbers in a vector.
+        lived: what scoring took.
+        messages: n reasons why a vector has no fitness, empty for the usual one.
+        metrics: further figures, each (n,).
+    """
+    n, is_finite = len(fitness), np.isfinite(fitness)
+    values = zip(is_finite.tolist(), fitness.tolist(), strict=True)
+    reasons = tuple("" if ok else f"its fitness is {value}" for ok, value in values)
+    return Evaluation(
+        fitness=np.where(is_finite, fitness, -np.inf),
+        status=tuple(OK if ok else "invalid" for ok in is_finite),
+        size=np.full(n, dimension, dtype=np.int64),
+        per_draw=np.empty((n, 0)),
+        scale=np.ones(n),
+        exploded=np.zeros(n),
+        is_cached=np.zeros(n, dtype=np.bool_),
+        cost=n,
+        lived=lived,
+        messages=messages or reasons,
+        metrics=metrics or {},
+    )

@@ -37,8 +37,11 @@ class Plan:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Settings of the search, with the rules to start from."""
+        """Settings of the search, with the rules to start from and the budget where it plans."""
         settings = dict(self.problem.search_settings(self.search))
+        fields = SEARCHES.get(self.search).Settings.model_fields
+        if "horizon" in fields and not settings.get("horizon"):
+            settings["horizon"] = self.budget
         return settings | {"start": list(self.init)} if self.init else settings
 
     @property

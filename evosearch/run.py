@@ -17,12 +17,13 @@ from evosearch.errors import InputError, RunCorruptError
 from evosearch.outcome import FloatArray, Json
 from evosearch.plan import Plan, make_plan, plan_of_facts
 from evosearch.signals import INTERRUPT, TERMINATE, stop_on_signals
+from evosearch.spaces.vector import REFERENCE, VectorSpace, read_vector
 from evosearch.store import GenerationRow, RunStore
 from evosearch.store.folder import reading
 from evosearch.tables import cell, plain
 
 if TYPE_CHECKING:
-    from evosearch.loop import Limits, Progress
+    from evosearch.loop import Limits, Progress, SearchLoop
     from evosearch.problem import Problem
 
 logger = logging.getLogger(__name__)
@@ -197,6 +198,40 @@ class Run:
         with reading(self.path) as store:
             return next((detail for _, kind, detail in store.events() if kind != "stopped"), "")
 
+    def candidate(self, problem: Problem) -> Any:
+        """Return the champion as its problem knows it: a rule, or a vector.
+
+        Raises:
+            InputError: there is no champion.
+        """
+        if self.champion is None:
+            raise InputError(f"the run {self.path} has no champion; resume it if it has not ended.")
+        if self.champion.text.startswith(REFERENCE):
+            return self.vector
+        return problem.read(self.champion.text)
+
+    @property
+    def vector(self) -> FloatArray:
+        """The champion's numbers, of a run over vectors."""
+        champion = self.champion
+        if champion is None:
+            raise InputError(f"the run {self.path} has no champion; resume it if it has not ended.")
+        if champion.text.startswith(REFERENCE):
+            with reading(self.path) as store:
+                return store.vector(champion.text)
+        return read_vector(champion.text, champion.size)
+
+    @property
+    def is_of_vectors(self) -> bool:
+        """Whether candidates were vectors, not rules."""
+        return "vector" in self.settings
+
+    @property
+    def is_long(self) -> bool:
+        """Whether candidates were vectors too long to be kept one by one."""
+        champion = self.champion
+        return champion is not None and champion.text.startswith(REFERENCE)
+
     def history(self) -> dict[str, FloatArray]:
         """Return the figures of all generations as columns, each (generations,)."""
         names = [item.name for item in fields(GenerationRow) if item.name != "digest"]
@@ -298,9 +333,8 @@ def execute(
 
     plan = make_plan(problem, search, seed=seed, budget=budget, device=device, init=init)
     plan.make_search()
-    if not problem.is_compiled:
-        problem.python_task("search")  # before a folder is made
     with _evaluator(plan, workers, backend, chunk_size) as evaluator:
+        _require(plan)
         path = plan.folder(out)
         if path.exists():
             raise InputError(
@@ -353,9 +387,8 @@ def resume(
         is_over = "result" in facts and facts.get("stopped_by") in (BUDGET, DONE)
         if not is_over or is_extended:
             plan = plan_of_facts(problem, facts | ({"budget": budget} if is_extended else {}))
-            if not problem.is_compiled:
-                problem.python_task("search")
             with _evaluator(plan, workers, backend, chunk_size) as evaluator:
+                _require(plan)
                 limits = Limits(time_s, facts.get("target"), facts.get("patience"))
                 if facts.get("stopped_by") in (TARGET, PATIENCE):
                     limits = Limits(time_s)
@@ -383,6 +416,16 @@ def find_existing(
     return path if path.is_dir() else None
 
 
+def _require(plan: Plan) -> None:
+    """Load what scoring needs, so that what is missing is said before a folder is made."""
+    problem = plan.problem
+    if problem.is_compiled:
+        draws = problem.draws("search", run_seed=plan.seed, generation=1, search=plan.search)
+        problem.prepare(draws, plan.device)
+    else:
+        problem.python_task("search")
+
+
 def _evaluator(plan: Plan, workers: int | None, backend: str, chunk_size: int | None) -> Any:
     from evosearch.evaluation import Evaluator
 
@@ -405,11 +448,10 @@ def _go_on(
 ) -> None:
     """Run the loop, then conclude, unless a signal stopped it."""
     from evosearch.conclusion import conclude
-    from evosearch.loop import SearchLoop
 
     with stop_on_signals() as stop:
         evaluator.cancel = stop.event
-        loop = SearchLoop(
+        loop = _loop_class(plan)(
             plan,
             store,
             evaluator,
@@ -431,6 +473,17 @@ def _go_on(
                 reason = stop.reason or INTERRUPT
         store.add_event(loop.last.generation, "stopped", reason)
         store.set_facts(stopped_by=reason, native_updates=loop.native_updates)
+
+
+def _loop_class(plan: Plan) -> type[SearchLoop]:
+    from evosearch.loop import SearchLoop
+
+    space = plan.problem.space(plan.problem.representation(plan.search))
+    if not isinstance(space, VectorSpace) or space.is_listed:
+        return SearchLoop
+    from evosearch.long_vectors import LongVectorLoop
+
+    return LongVectorLoop
 
 
 def _caller(callbacks: Sequence[Callback], path: Path) -> Callable[[int], None]:
@@ -463,7 +516,7 @@ def _problem_of(path: Path, text: str, facts: Mapping[str, Any]) -> Problem:
     import tomllib
 
     from evosearch.config import build_config
-    from evosearch.problem import Problem
+    from evosearch.problem import make_problem
 
     source = str(path / "problem.toml")
     try:
@@ -471,7 +524,7 @@ def _problem_of(path: Path, text: str, facts: Mapping[str, Any]) -> Problem:
     except tomllib.TOMLDecodeError as error:
         raise RunCorruptError(f"{source} is damaged ({error}); restore it from a copy.") from None
     folder = Path(facts.get("task_folder") or path)
-    return Problem(build_config(values, source=source), source=source, folder=folder)
+    return make_problem(build_config(values, source=source), source=source, folder=folder)
 
 
 def _check_same(

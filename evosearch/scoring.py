@@ -16,7 +16,6 @@ from evosearch.tables import cell, plain
 if TYPE_CHECKING:
     from evosearch.evaluation import Evaluator
     from evosearch.problem import Problem
-    from evosearch.rules.rule import Rule
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Score:
 
     Attributes:
         problem: name of the problem.
-        candidate: text of the rule.
+        candidate: its text.
         split: search, validation or test.
         draws: number of draws.
         mean: mean fitness over draws.
@@ -33,7 +32,7 @@ class Score:
         normalised: 0 at the floor, 1 at the ceiling, None where the two are equal.
         floor: mean of the trivial control on the same draws.
         ceiling: mean of the reference on the same draws.
-        parameters: constants of the rule.
+        parameters: constants of a rule, numbers of a vector.
         metrics: further figures of the problem; ``scale`` is the factor of the step size.
         per_draw: (draws,) fitness.
     """
@@ -68,7 +67,7 @@ class Score:
 
 def score_candidate(
     problem: Problem,
-    rule: Rule,
+    candidate: Any,
     *,
     split: str = "test",
     seeds: int | None = None,
@@ -76,11 +75,11 @@ def score_candidate(
     workers: int | None = None,
     device: str = "cpu",
 ) -> Score:
-    """Score a rule on one split, and floor and ceiling on the same draws.
+    """Score a candidate on one split, and floor and ceiling on the same draws.
 
     Args:
         problem: says what is scored and how.
-        rule: the candidate.
+        candidate: a rule or a vector.
         split: ``search``, ``validation`` or ``test``.
         seeds: number of draws, None for the split's own.
         scale: factor of the step size, None for the best on validation draws.
@@ -98,11 +97,11 @@ def score_candidate(
         raise unknown_name("split", split, problem.splits)
     draws = problem.draws(split, count=seeds)
     with Evaluator(problem, workers=workers, device=device) as evaluator:
-        factor = scale if scale is not None else best_scale(evaluator, problem, rule)
-        outcome = evaluator.evaluate([rule], draws, scales=(factor,))
+        factor = scale if scale is not None else best_scale(evaluator, problem, candidate)
+        outcome = evaluator.evaluate([candidate], draws, scales=(factor,))
         if outcome.status[0] != "ok":
             reason = outcome.messages[0] or outcome.status[0]
-            raise RunError(f"the rule could not be scored on {problem.name}: {reason}.")
+            raise RunError(f"the {problem.kind} could not be scored on {problem.name}: {reason}.")
         floor = _known_score(evaluator, problem, problem.floor, draws)
         ceiling = _known_score(evaluator, problem, problem.ceiling, draws)
     values = outcome.per_draw[0]
@@ -111,7 +110,7 @@ def score_candidate(
     metrics |= {"scale": float(factor), "exploded": float(outcome.exploded[0])}
     return Score(
         problem=problem.name,
-        candidate=rule.text,
+        candidate=problem.write(candidate),
         split=split,
         draws=len(values),
         mean=mean,
@@ -119,7 +118,7 @@ def score_candidate(
         normalised=normalise(float(outcome.fitness[0]), floor, ceiling),
         floor=floor,
         ceiling=ceiling,
-        parameters=len(rule.constants),
+        parameters=_n_parameters(candidate),
         metrics=metrics,
         per_draw=values,
     )
@@ -127,7 +126,7 @@ def score_candidate(
 
 @dataclass(frozen=True)
 class KnownScore:
-    """How a known rule did.
+    """How a known candidate did.
 
     Attributes:
         validation: mean on validation draws, None where it could not be scored.
@@ -141,13 +140,13 @@ class KnownScore:
 
 
 def known_scores(evaluator: Evaluator, problem: Problem) -> dict[str, KnownScore]:
-    """Score all known rules of a problem on validation and test draws; remembered in a process."""
+    """Score all known candidates on validation and test draws; remembered in a process."""
     # of a user's own task neither the folder nor the source is named in the file
     own = "" if problem.is_compiled else f"{problem.folder}:{problem.source_hash()}"
     key = (problem.config.to_toml(), own, evaluator.device)
     if key not in _KNOWN_SCORES:
         _KNOWN_SCORES[key] = {
-            name: _score_known(evaluator, problem, name) for name in problem.known
+            name: _score_known(evaluator, problem, name) for name in problem.config.known
         }
         while len(_KNOWN_SCORES) > _MAX_KNOWN_SCORES:
             del _KNOWN_SCORES[next(iter(_KNOWN_SCORES))]
@@ -177,27 +176,34 @@ def score_on(
     return float(outcome.fitness[0]), metrics
 
 
-def best_scale(evaluator: Evaluator, problem: Problem, rule: Any) -> float:
-    """Return the problem's factor of the step size at which a rule does best on validation."""
+def best_scale(evaluator: Evaluator, problem: Problem, candidate: Any) -> float:
+    """Return the problem's factor of the step size at which a candidate does best on validation."""
     factors = tuple(problem.eta_factors)
     if len(factors) == 1:
         return float(factors[0])
-    outcome = evaluator.evaluate([rule], problem.draws("validation"), scales=factors)
+    outcome = evaluator.evaluate([candidate], problem.draws("validation"), scales=factors)
     return float(outcome.scale[0])
 
 
 def _score_known(evaluator: Evaluator, problem: Problem, name: str) -> KnownScore:
-    rule, fixed = problem.known[name], problem.known_scale[name]
+    candidate, known = problem.known_candidate(name), problem.config.known[name]
+    if candidate is None:
+        return KnownScore(known.value, known.value, 1.0)
+    fixed = known.scale
     factors = (fixed,) if fixed is not None else tuple(problem.eta_factors)
     draws = {split: problem.draws(split) for split in ("validation", "test")}
     validation = evaluator.evaluate(
-        [rule], draws["validation"], scales=factors, is_remembered=False
+        [candidate], draws["validation"], scales=factors, is_remembered=False
     )
     scale = float(validation.scale[0])
-    test = evaluator.evaluate([rule], draws["test"], scales=(scale,), is_remembered=False)
+    test = evaluator.evaluate([candidate], draws["test"], scales=(scale,), is_remembered=False)
     values = (validation, test)
     fitness = [float(v.fitness[0]) if v.status[0] == "ok" else None for v in values]
     return KnownScore(fitness[0], fitness[1], scale)
+
+
+def _n_parameters(candidate: Any) -> int:
+    return len(candidate.constants) if hasattr(candidate, "constants") else int(np.size(candidate))
 
 
 def _known_score(
@@ -205,9 +211,12 @@ def _known_score(
 ) -> float | None:
     if not name:
         return None
-    rule, fixed = problem.known[name], problem.known_scale[name]
-    factor = fixed if fixed is not None else best_scale(evaluator, problem, rule)
-    outcome = evaluator.evaluate([rule], draws, scales=(factor,))
+    candidate, known = problem.known_candidate(name), problem.config.known[name]
+    if candidate is None:
+        return known.value
+    fixed = known.scale
+    factor = fixed if fixed is not None else best_scale(evaluator, problem, candidate)
+    outcome = evaluator.evaluate([candidate], draws, scales=(factor,))
     return float(outcome.fitness[0]) if outcome.status[0] == "ok" else None
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from evosearch.display import duration, rich_table, si
 from evosearch.scoring import normalise
-from evosearch.tables import Table, cell, plain
+from evosearch.tables import Table, cell, numbers_line, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,7 +49,7 @@ def print_run(run: Any, *, report: Path | None = None) -> None:
     console.print()
     console.print(rich_table(score_table(run)))
     front = pareto_table(run)
-    if len(front):
+    if len(front) and not _is_of_vectors(run):
         console.print(rich_table(front))
     verdict = {True: "success criterion met", False: "success criterion not met"}
     for line in (verdict.get(facts["success"], ""), getattr(run, "summary", ""), faults):
@@ -60,6 +60,10 @@ def print_run(run: Any, *, report: Path | None = None) -> None:
     console.print(f"  run     {run.path}", soft_wrap=True)
     if report is not None:
         console.print(f"  report  {report}", soft_wrap=True)
+
+
+def _is_of_vectors(run: Any) -> bool:
+    return bool(getattr(run, "is_of_vectors", False))
 
 
 def _faults(run: Any) -> str:
@@ -92,6 +96,8 @@ def _rule_lines(run: Any, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     champion = facts["champion"]
     if champion is None:
         lines = [("champion", "none yet: no candidate was scored on validation draws")]
+    elif _is_of_vectors(run):
+        lines = [("champion", numbers_line(run.vector))]
     else:
         lines = [("evolved", str(champion["text"])), ("simplified", str(champion["simplified"]))]
     reference = reference_of(run)
@@ -108,7 +114,9 @@ def reference_of(run: Any) -> tuple[str, str, str] | None:
     if not name:
         return None
     rules = getattr(run, "known", {})
-    text = rules[name].text if name in rules else ""
+    if name not in rules:
+        return None
+    text = rules[name].text
     source = f"{KNOWN[name].authors} {KNOWN[name].year}" if name in KNOWN else ""
     return name, text, source
 
@@ -128,7 +136,8 @@ def score_table(run: Any) -> Table:
     for name, test in sorted(facts["baselines"].items(), key=lambda item: -_key(item[1])):
         label = f"{name} ({named[name]})" if name in named else name
         rows.append((label, None, None, test, normalise(test, floor, ceiling)))
-    return Table("scores", ("rule", "search", "validation", "test", "normalised"), tuple(rows))
+    kind = "vector" if _is_of_vectors(run) else "rule"
+    return Table("scores", (kind, "search", "validation", "test", "normalised"), tuple(rows))
 
 
 def _key(value: Any) -> float:
@@ -150,10 +159,16 @@ def print_score(score: Score) -> None:
     console = _console()
     console.print(f"{score.problem} · {score.split} · {score.draws} draws", style="bold")
     facts = score.to_json()
+    facts["candidate"] = _shortened(score.candidate)
     for name in ("candidate", "mean", "sd", "normalised", "floor", "ceiling", "parameters"):
         console.print(f"  {name:<12} {cell(facts[name])}", soft_wrap=True)
     for name, value in score.metrics.items():
         console.print(f"  {name:<12} {cell(value)}", soft_wrap=True)
+
+
+def _shortened(candidate: str) -> str:
+    """Return a candidate as people read it: a rule whole, of a vector the first numbers."""
+    return numbers_line(json.loads(candidate)) if candidate.startswith("[") else candidate
 
 
 def print_comparison(comparison: Comparison) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
-from evosearch.outcome import Json
+from evosearch.outcome import FloatArray, Json
 
+N_SHOWN = 10
 _NUMERIC = ' class="n"'
 
 
@@ -76,6 +77,18 @@ def cell(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(cell(item) for item in value)
     return str(value)
+
+
+def numbers_line(numbers: Sequence[float] | FloatArray) -> str:
+    """Return a vector as short text: its first numbers, and how many there are.
+
+    Example:
+        >>> numbers_line([0.5, -2.0, 1.25])
+        '[0.5, -2, 1.25]'
+    """
+    shown = ", ".join(f"{number:.4g}" for number in numbers[:N_SHOWN])
+    n = len(numbers)
+    return f"[{shown}]" if n <= N_SHOWN else f"[{shown}, …], {n:,} numbers"
 
 
 @overload

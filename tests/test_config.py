@@ -117,7 +117,8 @@ def test_every_problem_has_a_quick_preset_that_is_less_work(name):
     assert quick.splits["search"].draws <= slow.splits["search"].draws
     for search, config in quick.searches.items():
         assert config.budget <= slow.searches[search].budget
-        assert config.budget <= 2000
+        # A vector costs a small part of what a rule's lifetimes do.
+        assert config.budget <= (2000 if slow.rule else 300_000)
 
 
 @pytest.mark.parametrize(("name", "path"), list(keys_to_misspell()))
@@ -153,7 +154,7 @@ def test_a_number_of_the_wrong_type_is_refused(name, path, tmp_path, session_see
 
 
 # Any finite number is a right one here.
-FREE_NUMBERS = {"ephemeral", "clip", "threshold", "margin", "constants"}
+FREE_NUMBERS = {"ephemeral", "clip", "threshold", "margin", "constants", "value"}
 
 
 # Tasks that do not look at the numbers in these lists yet.

@@ -12,6 +12,8 @@ from evosearch.rules.rule import Rule
 from evosearch.tasks.base import draw_rng
 
 NAMES = [info.name for info in list_problems()]
+OF_RULES = [name for name in NAMES if load_problem(name).kind == "rule"]
+OF_VECTORS = [name for name in NAMES if name not in OF_RULES]
 SMALL = {"task.steps": "30"}
 
 
@@ -72,45 +74,65 @@ def test_splits_change_settings_and_step_size():
     assert problem.task("search").settings.steps == 5
     assert problem.task("test").settings.steps == 7
     assert problem.step_size("test") == 0.001
-    assert problem.step_size("search") == problem.eta
-    rule, count = problem.read_rule("pre*post"), 3
+    assert problem.step_size("search") == problem.rule.eta
+    rule, count = problem.read("pre*post"), 3
     lived = [
-        problem.score_rules([rule], [1.0], problem.draws(split, count=count)).lived.synapse_updates
+        problem.score([rule], [1.0], problem.draws(split, count=count)).lived.synapse_updates
         for split in ("search", "test")
     ]
     assert lived[0] * 7 == lived[1] * 5
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OF_VECTORS)
+def test_scores_of_vectors_depend_on_neither_the_block_nor_the_other_draws(name):
+    problem = load_problem(name, preset="quick")
+    draws = problem.draws("search", count=3)
+    try:
+        problem.prepare(draws)
+    except InputError as error:
+        pytest.skip(str(error))
+    space, rng = problem.space(), np.random.default_rng(0)
+    points = space.x0 + space.sigma0 * rng.standard_normal((37, space.dimension))
+    whole = problem.score(points, np.ones(37), draws)
+    assert np.isfinite(whole.per_draw).all()
+    for part in (slice(0, 1), slice(36, 37), slice(5, 21)):
+        some = problem.score(points[part], np.ones(len(points[part])), draws)
+        assert np.array_equal(some.per_draw, whole.per_draw[part])
+        assert np.array_equal(some.fitness, whole.fitness[part])
+    alone = problem.score(points, np.ones(37), Draws("search", draws.keys[2:]))
+    assert np.array_equal(alone.per_draw[:, 0], whole.per_draw[:, 2])
+
+
+@pytest.mark.parametrize("name", OF_RULES)
 def test_scores_depend_on_neither_the_batch_nor_its_order(name):
     problem = load_problem(name, preset="quick")
     draws = problem.draws("search", count=3)
     texts = ["pre*post", "w - w", "pre - w", "pre*post - w", "post*post*w"]
     if name == "discrete_table":
         texts = [rule.text for rule in problem.known.values()]
-    rules = [problem.read_rule(text) for text in texts]
-    whole = problem.score_rules(rules, np.ones(len(rules)), draws)
+    rules = [problem.read(text) for text in texts]
+    whole = problem.score(rules, np.ones(len(rules)), draws)
     order = np.random.default_rng(0).permutation(len(rules))
-    mixed = problem.score_rules([rules[k] for k in order], np.ones(len(rules)), draws)
+    mixed = problem.score([rules[k] for k in order], np.ones(len(rules)), draws)
     assert np.array_equal(mixed.per_draw, whole.per_draw[order])
     for k, rule in enumerate(rules[:2]):
-        alone = problem.score_rules([rule], [1.0], draws)
+        alone = problem.score([rule], [1.0], draws)
         assert np.array_equal(alone.per_draw[0], whole.per_draw[k])
         assert alone.fitness[0] == whole.fitness[k]
         assert alone.exploded[0] == whole.exploded[k]
-    twice = problem.score_rules([rules[0]] * 3, [1.0, 0.5, 1.0], draws)
+    twice = problem.score([rules[0]] * 3, [1.0, 0.5, 1.0], draws)
     assert np.array_equal(twice.per_draw[0], twice.per_draw[2])
     assert np.array_equal(twice.per_draw[0], whole.per_draw[0])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OF_RULES)
 def test_a_draws_score_depends_on_no_other_draw(name):
     problem = load_problem(name, preset="quick")
     rule = problem.known[problem.ceiling]
     draws = problem.draws("test", count=4)
-    whole = problem.score_rules([rule], [1.0], draws).per_draw[0]
+    whole = problem.score([rule], [1.0], draws).per_draw[0]
     for k in (0, 3):
-        alone = problem.score_rules([rule], [1.0], Draws("test", draws.keys[k : k + 1]))
+        alone = problem.score([rule], [1.0], Draws("test", draws.keys[k : k + 1]))
         assert alone.per_draw[0, 0] == whole[k]
 
 
@@ -119,7 +141,7 @@ def test_a_draws_score_depends_on_no_other_draw(name):
 )
 def test_draws_are_aggregated_as_the_problem_says(aggregate, function):
     problem = load_problem("oja_pc1", overrides={**SMALL, "aggregate": aggregate})
-    chunk = problem.score_rules([problem.known["oja"]], [1.0], problem.draws("search", count=5))
+    chunk = problem.score([problem.known["oja"]], [1.0], problem.draws("search", count=5))
     assert chunk.fitness[0] == function(chunk.per_draw[0])
 
 
@@ -128,8 +150,8 @@ def test_known_rules_score_the_same_in_an_absolute_problem(problem):
     draws = problem.draws("test", count=4)
     for name, rule in problem.known.items():
         other = absolute.known[name]
-        first = problem.score_rules([rule], [1.0], draws)
-        second = absolute.score_rules([other], [1.0], draws)
+        first = problem.score([rule], [1.0], draws)
+        second = absolute.score([other], [1.0], draws)
         assert np.array_equal(first.per_draw, second.per_draw), name
 
 
@@ -147,10 +169,10 @@ def test_rules_of_an_absolute_problem_are_the_new_weight():
     space = absolute.space("tree")
     whole = space.decode(space.decode_text("w + 0.02*(post*(pre - post*w))"))
     assert list(whole.parts) != list(step.parts)
-    first = increment.score_rules([step], [1.0], draws).per_draw
-    second = absolute.score_rules([whole], [1.0], draws).per_draw
+    first = increment.score([step], [1.0], draws).per_draw
+    second = absolute.score([whole], [1.0], draws).per_draw
     assert np.allclose(first, second, rtol=1e-9)
-    wrong = absolute.score_rules([whole], [0.1], draws).per_draw
+    wrong = absolute.score([whole], [0.1], draws).per_draw
     assert np.array_equal(wrong, second)  # no step size enters
 
 
@@ -159,10 +181,10 @@ def test_an_absolute_rule_is_read_again_from_its_text(text):
     absolute = load_problem("oja_pc1", preset="quick", overrides={**SMALL, "rule.form": "absolute"})
     space = absolute.space("tree")
     rule = space.decode(space.decode_text(text))
-    again = absolute.read_rule(rule.text)
+    again = absolute.read(rule.text)
     assert again == rule
     draws = absolute.draws("search", count=3)
-    scores = absolute.score_rules([rule, again], [1.0, 1.0], draws).per_draw
+    scores = absolute.score([rule, again], [1.0, 1.0], draws).per_draw
     assert np.array_equal(scores[0], scores[1])
 
 
@@ -189,9 +211,9 @@ def test_an_absolute_problem_runs_stops_and_resumes(tmp_path, monkeypatch):
 
 def test_a_rule_reads_only_what_the_task_offers(problem):
     with pytest.raises(InputError, match="'pre'"):
-        problem.read_rule("prre*post")
+        problem.read("prre*post")
     with pytest.raises(EvosearchError, match="target"):
-        problem.score_rules([Rule("target*pre")], [1.0], problem.draws("search", count=2))
+        problem.score([Rule("target*pre")], [1.0], problem.draws("search", count=2))
 
 
 def test_a_search_without_a_section_is_refused(problem):
@@ -241,7 +263,7 @@ def user_problem(folder, kind, settings="", code=CODE, module="task_of_mine.py")
 
 def first_fitness(problem, split="search"):
     with Evaluator(problem, workers=1, backend="sequential") as evaluator:
-        return evaluator.evaluate([problem.read_rule("0*w")], problem.draws(split))
+        return evaluator.evaluate([problem.read("0*w")], problem.draws(split))
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,14 @@ def processor_features() -> str:
 
 
 def engine_digest() -> str:
-    """Hash the engine's sources, the compiler's versions and the processor."""
-    digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.rglob("*.py")):
+    """Hash the sources of compiled code, the compiler's versions and the processor.
+
+    Numba looks at a function's own file alone, not at those of what it calls.
+    """
+    digest, package = hashlib.sha256(), Path(__file__).parents[1]
+    parts = [package / name for name in ("engine", "control", "networks")]
+    sources = [source for part in parts for source in part.rglob("*.py")]
+    for source in sorted([*sources, *package.glob("*/*_kernels.py")]):
         digest.update(source.name.encode())
         digest.update(source.read_bytes())
     for fact in (

@@ -16,11 +16,11 @@ from evosearch.evaluation import jobs
 from evosearch.evaluation.executors import BACKENDS, Executor, make_executor
 from evosearch.evaluation.isolated import Isolated
 from evosearch.evaluation.outcomes import Outcome, OutcomeCache, candidate_key, failure
-from evosearch.outcome import Evaluation, Lived
+from evosearch.outcome import OK, Evaluation, FloatArray, Lived, joined_evaluations
+from evosearch.populations import LowRank
 from evosearch.problem import Draws, Problem
 
 DEFAULT_TIMEOUT_S = 60.0
-_LARGEST_CHUNK = 64
 _POLL_S = 0.1
 
 
@@ -69,9 +69,11 @@ class Evaluator:
         self.problem = problem
         self.workers = workers or _n_cores()
         self.device = device
-        own = "threads" if problem.is_compiled else "processes"
+        own = "processes" if problem.is_python else "threads"
         self.backend = own if backend == "auto" else backend
-        if device != "cpu":
+        # What runs step by step holds one world, which threads cannot share.
+        has_one_world = problem.is_compiled and problem.is_python and self.backend == "threads"
+        if device != "cpu" or has_one_world:
             self.backend = "sequential"
         self._chunk_size = chunk_size
         self.cancel = threading.Event()
@@ -108,7 +110,7 @@ class Evaluator:
         """Score candidates, each at its best step size.
 
         Args:
-            candidates: n rules.
+            candidates: n candidates.
             draws: D draws.
             scales: factors of the step size to score each candidate at.
             is_remembered: whether to look up what is known and to remember what is found. Two
@@ -128,7 +130,7 @@ class Evaluator:
         for number, key in enumerate(keys):
             if key not in first and cache.get(key) is None:
                 first[key] = number
-        self.problem.prepare(draws)
+        self.problem.prepare(draws, self.device)
         new = [candidates[number] for number in first.values()]
         outcomes, lived = self._score(new, draws, factors)
         known = dict(zip(first, outcomes, strict=True))
@@ -137,6 +139,36 @@ class Evaluator:
             cache.add(key, outcome)
         is_cached = np.array([first.get(key) != n for n, key in enumerate(keys)], dtype=np.bool_)
         return _as_evaluation(candidates, found, is_cached, len(factors), len(draws), lived)
+
+    def evaluate_block(self, points: FloatArray | LowRank, draws: Draws) -> Evaluation:
+        """Score a block of vectors that nobody keeps; nothing is looked up or remembered.
+
+        Args:
+            points: (n, d), or a population of low rank.
+            draws: D draws.
+
+        Raises:
+            EvaluationCancelledError: it was cancelled.
+        """
+        self.problem.prepare(draws, self.device)
+        if not self.problem.is_compiled:
+            return self.evaluate(list(np.array(points)), draws, is_remembered=False)
+        n = len(points)
+        size = self._chunk_size or _chunk_size(n, self.workers, self.problem.largest_chunk)
+        size += size % 2  # a pair of a population of low rank stays together
+        parts = [points[start : start + size] for start in range(0, n, size)]
+        if self.backend == "processes":
+            calls = [(self._spec, part, draws, self.device) for part in parts]
+            results = self._map(jobs.score_block_elsewhere, calls)
+            found = [_block_or_fault(*pair) for pair in zip(parts, results, strict=True)]
+        else:
+            futures = []
+            for part in parts:
+                self._raise_if_cancelled()
+                call = (self.problem, part, draws, self.device)
+                futures.append(self._executor.submit(jobs.score_block, *call))
+            found = self._gather(futures)
+        return joined_evaluations(found)
 
     def remember(
         self, draws: Draws, scales: Sequence[float], known: Sequence[tuple[Any, Outcome]]
@@ -162,12 +194,14 @@ class Evaluator:
         return self._score_python(candidates, draws, scales)
 
     def _score_compiled(
-        self, rules: list[Any], draws: Draws, scales: tuple[float, ...]
+        self, candidates: list[Any], draws: Draws, scales: tuple[float, ...]
     ) -> jobs.JobResult:
-        size = self._chunk_size or _chunk_size(len(rules), self.workers)
-        chunks = [rules[start : start + size] for start in range(0, len(rules), size)]
+        n, largest = len(candidates), self.problem.largest_chunk
+        size = self._chunk_size or _chunk_size(n, self.workers, largest)
+        chunks = [candidates[start : start + size] for start in range(0, n, size)]
         if self.backend == "processes":
-            calls = [(self._spec, [r.text for r in c], draws, scales, self.device) for c in chunks]
+            sent = [[jobs.sendable(self.problem, one) for one in chunk] for chunk in chunks]
+            calls = [(self._spec, chunk, draws, scales, self.device) for chunk in sent]
             parts = self._map(jobs.score_compiled_elsewhere, calls)
             return jobs.joined([_job_result(part, draws, scales, len(c)) for part, c in
                             zip(parts, chunks, strict=True)])  # fmt: skip
@@ -192,7 +226,8 @@ class Evaluator:
                     self._executor.submit(jobs.score_python, self.problem, candidate, draws, scales)
                 )
             return jobs.joined(self._gather(futures))
-        calls = [(self._spec, candidate.text, draws, scales) for candidate in candidates]
+        sent = [jobs.sendable(self.problem, candidate) for candidate in candidates]
+        calls = [(self._spec, one, draws, scales) for one in sent]
         parts = self._map(jobs.score_python_elsewhere, calls)
         return jobs.joined([_job_result(part, draws, scales, 1) for part in parts])
 
@@ -202,7 +237,7 @@ class Evaluator:
         except InterruptedError:
             raise EvaluationCancelledError from None
 
-    def _gather(self, futures: list[Future[Any]]) -> list[jobs.JobResult]:
+    def _gather(self, futures: list[Future[Any]]) -> list[Any]:
         left = set(futures)
         while left:
             _, left = wait(left, timeout=_POLL_S, return_when=FIRST_COMPLETED)
@@ -224,9 +259,16 @@ def _n_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _chunk_size(n: int, workers: int) -> int:
+def _chunk_size(n: int, workers: int, largest: int) -> int:
     """Return a size that gives each worker a few chunks."""
-    return max(1, min(_LARGEST_CHUNK, -(-n // (3 * workers)) if workers > 1 else n))
+    return max(1, min(largest, -(-n // (3 * workers)) if workers > 1 else n))
+
+
+def _block_or_fault(points: FloatArray | LowRank, result: tuple[str, Any]) -> Evaluation:
+    status, value = result
+    if status == OK:
+        return value
+    return jobs.failed_block(points, status, str(value))
 
 
 def _job_result(

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from evosearch.errors import EvosearchError
 from evosearch.evaluation.outcomes import Outcome, best_outcome, failure
-from evosearch.outcome import OK, Lived
-from evosearch.problem import Draws, Problem
-
-if TYPE_CHECKING:
-    from evosearch.rules.rule import Rule
+from evosearch.outcome import (
+    OK,
+    Evaluation,
+    FloatArray,
+    Lived,
+    joined_evaluations,
+    plain_evaluation,
+)
+from evosearch.populations import LowRank
+from evosearch.problem import Draws, Problem, make_problem
 
 ProblemSpec: TypeAlias = tuple[str, str, str]
 """Resolved file, its name in messages, and the folder of a user's own task: what is sent."""
@@ -38,19 +44,24 @@ def build_problem(spec: ProblemSpec) -> Problem:
 
     text, source, folder = spec
     config = build_config(tomllib.loads(text), source=source)
-    return Problem(config, source=source, folder=Path(folder))
+    return make_problem(config, source=source, folder=Path(folder))
 
 
 def score_compiled(
-    problem: Problem, rules: Sequence[Rule], draws: Draws, scales: tuple[float, ...], device: str
+    problem: Problem,
+    candidates: Sequence[Any],
+    draws: Draws,
+    scales: tuple[float, ...],
+    device: str,
 ) -> JobResult:
-    """Score rules in the engine; where the batch fails, one by one to find the culprit."""
+    """Score candidates at once; where the batch fails, one by one to find the culprit."""
     try:
-        return _score_batch(problem, rules, draws, scales, device)
+        return _score_batch(problem, candidates, draws, scales, device)
     except Exception as error:
-        if len(rules) == 1:
+        if len(candidates) == 1:
             return [_failure_of(error, len(draws), scales[0])], Lived()
-    return joined([score_compiled(problem, [rule], draws, scales, device) for rule in rules])
+    parts = [score_compiled(problem, [one], draws, scales, device) for one in candidates]
+    return joined(parts)
 
 
 def joined(parts: Sequence[JobResult]) -> JobResult:
@@ -60,11 +71,46 @@ def joined(parts: Sequence[JobResult]) -> JobResult:
 
 
 def score_compiled_elsewhere(
-    spec: ProblemSpec, texts: Sequence[str], draws: Draws, scales: tuple[float, ...], device: str
+    spec: ProblemSpec, sent: Sequence[Any], draws: Draws, scales: tuple[float, ...], device: str
 ) -> JobResult:
-    """Score rules, sent as text, in a worker process."""
+    """Score candidates in a worker process."""
     problem = build_problem(spec)
-    return score_compiled(problem, [problem.read_rule(t) for t in texts], draws, scales, device)
+    return score_compiled(problem, [received(problem, s) for s in sent], draws, scales, device)
+
+
+def score_block(
+    problem: Problem, points: FloatArray | LowRank, draws: Draws, device: str
+) -> Evaluation:
+    """Score a block of vectors; where it fails, in halves, so that one costs itself alone.
+
+    Halves also make do with less memory where the whole did not fit.
+    """
+    n = len(points)
+    try:
+        chunk = problem.score(points, np.ones(n), draws, device)
+    except Exception as error:
+        if n == 1 or (n == 2 and isinstance(points, LowRank)):
+            return failed_block(points, *_status_of(error))
+    else:
+        d = points.mean.size if isinstance(points, LowRank) else points.shape[1]
+        return plain_evaluation(chunk.fitness, d, lived=chunk.lived, metrics=chunk.metrics)
+    half = n // 4 * 2 if isinstance(points, LowRank) else n // 2
+    parts = (points[:half], points[half:])
+    return joined_evaluations([score_block(problem, part, draws, device) for part in parts])
+
+
+def score_block_elsewhere(
+    spec: ProblemSpec, points: FloatArray | LowRank, draws: Draws, device: str
+) -> Evaluation:
+    """Score a block of vectors in a worker process."""
+    return score_block(build_problem(spec), points, draws, device)
+
+
+def failed_block(points: FloatArray | LowRank, status: str, message: str) -> Evaluation:
+    """Return the evaluation of a block of which no vector has a fitness."""
+    n = len(points)
+    lost = plain_evaluation(np.full(n, np.nan), 0, messages=(message,) * n)
+    return replace(lost, status=(status,) * n)
 
 
 def score_python(
@@ -79,11 +125,21 @@ def score_python(
 
 
 def score_python_elsewhere(
-    spec: ProblemSpec, text: str, draws: Draws, scales: tuple[float, ...]
+    spec: ProblemSpec, sent: Any, draws: Draws, scales: tuple[float, ...]
 ) -> JobResult:
-    """Score one rule, sent as text, by a user's function in a worker process."""
+    """Score one candidate by a user's function in a worker process."""
     problem = build_problem(spec)
-    return score_python(problem, problem.read_rule(text), draws, scales)
+    return score_python(problem, received(problem, sent), draws, scales)
+
+
+def sendable(problem: Problem, candidate: Any) -> Any:
+    """Return what is sent to another process: a rule as text, a vector as it is."""
+    return problem.write(candidate) if problem.kind == "rule" else candidate
+
+
+def received(problem: Problem, sent: Any) -> Any:
+    """Return the candidate that was sent."""
+    return problem.read(sent) if isinstance(sent, str) else sent
 
 
 def ready(spec: ProblemSpec | None) -> bool:
@@ -96,11 +152,15 @@ def ready(spec: ProblemSpec | None) -> bool:
 
 
 def _score_batch(
-    problem: Problem, rules: Sequence[Rule], draws: Draws, scales: tuple[float, ...], device: str
+    problem: Problem,
+    candidates: Sequence[Any],
+    draws: Draws,
+    scales: tuple[float, ...],
+    device: str,
 ) -> JobResult:
-    repeated = [rule for rule in rules for _ in scales]
-    factors = np.tile(np.asarray(scales, dtype=np.float64), len(rules))
-    chunk = problem.score_rules(repeated, factors, draws, device)
+    repeated = [candidate for candidate in candidates for _ in scales]
+    factors = np.tile(np.asarray(scales, dtype=np.float64), len(candidates))
+    chunk = problem.score(repeated, factors, draws, device)
     outcomes = []
     for start in range(0, len(repeated), len(scales)):
         rows = range(start, start + len(scales))
@@ -147,8 +207,14 @@ def _scaled(candidate: Any, scale: float) -> Any:
 
 
 def _failure_of(error: BaseException, n_draws: int, scale: float) -> Outcome:
-    if isinstance(error, MemoryError):
-        return failure("oom", "out of memory", n_draws, scale)
-    status = "invalid" if isinstance(error, EvosearchError) else "failed"
-    message = str(error) if status == "invalid" else f"{type(error).__name__}: {error}"
+    status, message = _status_of(error)
     return failure(status, message, n_draws, scale)
+
+
+def _status_of(error: BaseException) -> tuple[str, str]:
+    """Return the status of what raised an error, and why."""
+    if isinstance(error, MemoryError):
+        return "oom", "out of memory"
+    if isinstance(error, EvosearchError):
+        return "invalid", str(error)
+    return "failed", f"{type(error).__name__}: {error}"

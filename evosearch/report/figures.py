@@ -47,6 +47,7 @@ _STYLE: dict[RcKeyType, Any] = {
     "legend.frameon": False,
     "text.usetex": False,
 }
+MAX_BARS = 64
 _counter = itertools.count()
 
 
@@ -107,7 +108,10 @@ def curves_figure(
     )
     axes.fill_between(x, low, high, color=SERIES[0], alpha=0.18, linewidth=0, label="middle half")
     axes.plot(x, median, color=SERIES[0], linewidth=1.2, label="median of the generation")
-    axes.plot(x, best, color=SERIES[0], linewidth=2.2, label="best so far, search draws")
+    # With fresh draws a best of earlier generations says little, and is not remembered.
+    is_fresh = bool((np.diff(best) < 0).any())
+    label = "best of the generation" if is_fresh else "best so far, search draws"
+    axes.plot(x, best, color=SERIES[0], linewidth=2.2, label=label)
     if np.isfinite(validation).any():
         axes.plot(x, validation, color=SERIES[1], linewidth=2.0, label="best, validation draws")
     for value, name in ((floor, "floor"), (ceiling, "ceiling")):
@@ -248,6 +252,21 @@ def weights_figure(trajectories: Mapping[str, tuple[FloatArray, FloatArray]]) ->
         ax.set(title=name, xlabel="step", ylim=(low - margin, high + margin))
     axes[0].set_ylabel("weight")
     return svg(figure)
+
+
+@_styled
+def vector_figure(numbers: FloatArray) -> str:
+    """Draw a vector (d,): a bar for each number, or how often which value occurs in a long one."""
+    drawing, (axes,) = _figure(6.4, 2.4)
+    if len(numbers) <= MAX_BARS:
+        axes.bar(np.arange(len(numbers)), numbers, color=SERIES[0])
+        axes.set_xlabel("number")
+        axes.set_ylabel("value")
+    else:
+        axes.hist(numbers, bins=60, color=SERIES[0])
+        axes.set_xlabel("value")
+        axes.set_ylabel("numbers")
+    return svg(drawing)
 
 
 @_styled

@@ -40,6 +40,7 @@ def view_of_run(run: Any) -> RunView:
         history=run.history(),
         pareto=[dict(row) for row in run.pareto],
         champion=rule,
+        vector=run.vector if run.champion is not None and run.is_of_vectors else None,
         simplified=read_rule(champion.get("simplified", "")) or rule,
         reference_name=reference,
         reference=known.get(reference),
@@ -62,6 +63,7 @@ def weight_paths(
 
     Nothing for a user's own task, which a report never imports.
     """
+    from evosearch.problem.rules import RuleProblem
     from evosearch.report.trajectories import trace_weights
     from evosearch.run import load_problem_of
 
@@ -70,6 +72,7 @@ def weight_paths(
     problem = load_problem_of(run)
     if not problem.is_compiled:
         return {}
+    assert isinstance(problem, RuleProblem), "a run whose champion is a rule is of rules"
     life = problem.lifetimes(problem.draws("test", count=1))[0]
     rules = {"champion": (champion, run.champion.scale)}
     if reference is not None:
@@ -111,7 +114,7 @@ def known_scores(run: Any, known: Mapping[str, Rule]) -> list[KnownScore]:
     lines = []
     for name, test in run.to_json()["baselines"].items():
         entry = (run.settings.get("known") or {}).get(name, {})
-        library = entry.get("library", name)
+        library = entry.get("library", name if name in known else None)
         source = f"{KNOWN[library].authors} {KNOWN[library].year}" if library in KNOWN else ""
         text = known[name].text if name in known else ""
         lines.append(KnownScore(name, text, source, test, roles.get(name, "")))
@@ -134,7 +137,8 @@ def terminals_of(
         from evosearch.tasks.base import TASKS
 
         if kind in TASKS.names():
-            catalogue = {terminal.name: terminal for terminal in TASKS.get(kind).terminals}
+            offered: tuple[Terminal, ...] = getattr(TASKS.get(kind), "terminals", ())
+            catalogue = {terminal.name: terminal for terminal in offered}
     return tuple(
         catalogue.get(name, Terminal(name, _LEVELS.get(name, Level.SYNAPSE))) for name in chosen
     )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evosearch.display import duration
+from evosearch.display import duration, score_text
 from evosearch.engine.program import Terminal
 from evosearch.report import figures
 from evosearch.report.families import Group
@@ -32,6 +32,7 @@ from evosearch.report.page import (
 from evosearch.report.surfaces import rule_surface
 from evosearch.rules.rule import Rule
 from evosearch.scoring import normalise
+from evosearch.tables import numbers_line
 
 FloatArray = NDArray[np.float64]
 
@@ -65,6 +66,7 @@ class RunView:
         history: columns over generations.
         pareto: rows ``size text fitness validation``.
         champion: the champion as evolved, None where it is no rule.
+        vector: the champion's numbers, None where it is a rule.
         simplified: the same, simplified.
         reference_name: name of the best known rule.
         reference: that rule.
@@ -84,6 +86,7 @@ class RunView:
     history: Mapping[str, FloatArray]
     pareto: Sequence[Mapping[str, Any]]
     champion: Rule | None = None
+    vector: FloatArray | None = None
     simplified: Rule | None = None
     reference_name: str = ""
     reference: Rule | None = None
@@ -122,7 +125,7 @@ def run_page(view: RunView) -> str:
 def _head(view: RunView, title: str) -> str:
     facts, champion = view.facts, view.facts["champion"]
     fitness = champion["fitness"]
-    normalised = champion.get("normalised_test")
+    normalised, is_vector = champion.get("normalised_test"), view.vector is not None
     success = facts.get("success")
     verdicts: dict[Any, str] = {True: "+criterion met", False: "criterion not met"}
     verdict = verdicts.get(success, "")
@@ -130,7 +133,7 @@ def _head(view: RunView, title: str) -> str:
         ("test score", _number(fitness.get("test")), verdict),
         ("normalised", _number(normalised), "0 = floor, 1 = ceiling"),
         ("ceiling", _number(facts.get("ceiling")), f"floor {_number(facts.get('floor'))}"),
-        ("champion size", champion.get("size"), "nodes"),
+        ("champion size", champion.get("size"), "numbers" if is_vector else "nodes"),
         ("evaluations", facts.get("evaluations"), f"stopped by {facts.get('stopped_by')}"),
         ("search time", duration(float(facts.get("wall_s") or 0)), _lifetimes(facts)),
     ]
@@ -146,11 +149,15 @@ def _lifetimes(facts: Mapping[str, Any]) -> str:
 
 def _number(value: Any) -> str:
     is_known = isinstance(value, (int, float)) and math.isfinite(value)
-    return f"{value:.4f}" if is_known else "–"
+    return score_text(value) if is_known else "–"
 
 
 def _formulas(view: RunView) -> str:
     champion = view.facts["champion"]
+    if view.vector is not None:
+        caption = "The champion's numbers."
+        drawing = figure(figures.vector_figure(view.vector), caption)
+        return section("What was found", f"<pre>{text(numbers_line(view.vector))}</pre>", drawing)
     boxes = []
     shown = view.simplified or view.champion
     if shown is not None:
@@ -196,6 +203,7 @@ def _held_out(view: RunView) -> str:
         origin = " · ".join(filter(None, (row.role, row.source)))
         lines.append((row.test, (row.name, origin, Raw(f"<code>{text(row.text)}</code>"))))
     shown = champion.get("simplified") or champion.get("text", "")
+    shown = shown if view.vector is None else numbers_line(view.vector)
     words = ("champion", "this run", Raw(f"<code>{text(shown)}</code>"))
     own = (champion["fitness"].get("test"), words)
     ordered = sorted([own, *lines], key=lambda line: -_rankable(line[0]))
@@ -203,7 +211,8 @@ def _held_out(view: RunView) -> str:
         (*words, _number(test), bar(normalise(test, floor, ceiling))) for test, words in ordered
     ]
     index = next(i for i, line in enumerate(ordered) if line is own)
-    columns = ("rule", "source", "text", "test", "normalised")
+    kind = "rule" if view.vector is None else "vector"
+    columns = (kind, "source", "text", "test", "normalised")
     splits = ", ".join(f"{name} {_number(value)}" for name, value in champion["fitness"].items())
     return section(
         "Held-out scores",
@@ -217,7 +226,7 @@ def _rankable(value: Any) -> float:
 
 
 def _pareto(view: RunView) -> str:
-    if not view.pareto:
+    if not view.pareto or view.vector is not None:
         return ""
     champion = view.facts["champion"]
     drawing = figures.pareto_figure(
@@ -288,7 +297,9 @@ def _costs(view: RunView) -> str:
     facts = view.facts
     names = ("generations", "evaluations", "lifetimes", "synapse_updates", "wall_s")
     rows: list[tuple[Any, ...]] = [
-        (name.replace("_", " ").replace("wall s", "seconds"), facts.get(name)) for name in names
+        (name.replace("_", " ").replace("wall s", "seconds"), facts.get(name))
+        for name in names
+        if facts.get(name) or name != "synapse_updates"
     ]
     rows += [(f"candidates {status}", count) for status, count in view.faults.items()]
     return section("What it cost", facts_table(rows))

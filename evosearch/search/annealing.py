@@ -64,6 +64,10 @@ class Chains(VectorSearch):
             self._points[0] = self._mean
         return [self._points if is_start else self._points[:n]]
 
+    def favourites(self) -> list[FloatArray]:
+        """Return where the best chain stands."""
+        return [self._chains[int(np.argmax(self._fitness))].copy()]
+
     def _accept(self, fitness: FloatArray) -> float:
         """Let each chain take its proposal or stay; return the share that moved."""
         n = len(self._chains)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from evosearch.outcome import FloatArray
 from evosearch.search.base import SEARCHES
+from evosearch.search.noise import Noise, NoiseSettings
 from evosearch.search.ranks import filled
-from evosearch.search.vectors import VectorSearch, VectorSettings
+from evosearch.search.vectors import VectorSearch
 
 
-class ArsSettings(VectorSettings):
+class ArsSettings(NoiseSettings):
     """Settings of ``ars``."""
 
     top: float = Field(0.5, gt=0, le=1, description="share of the directions that count")
@@ -50,23 +53,22 @@ class AugmentedRandomSearch(VectorSearch):
         self._n_top = max(1, round(self.settings.top * n_pairs))
         self._rate = self.settings.rate or self._sigma0 / math.sqrt(space.dimension)
         self._n_steps = 0
-        self._noise, self._points = self._buffer(n_pairs), self._buffer(2 * n_pairs)
+        self._noise = Noise(space.dimension, n_pairs, self.settings, is_mirrored=True)
 
-    def _propose(self) -> list[FloatArray]:
-        self._rng.standard_normal(out=self._noise)
-        np.multiply(self._noise, self._sigma0 * self._factor(), out=self._points[0::2])
-        np.subtract(self._mean, self._points[0::2], out=self._points[1::2])
-        self._points[0::2] += self._mean
-        return [self._points]
+    def _propose(self) -> Iterator[NDArray[Any]]:
+        self._noise.draw(int(self._rng.integers(2**63)))
+        return self._noise.blocks(self._mean, self._sigma0 * self._factor())
 
     def _learn(self, fitness: FloatArray) -> None:
         pairs = filled(fitness).reshape(-1, 2)
         top = np.argsort(-pairs.max(axis=1), kind="stable")[: self._n_top]
         deviation = float(pairs[top].std())
         if deviation > 0.0:
-            differences = pairs[top, 0] - pairs[top, 1]
+            differences = np.zeros(len(pairs))
+            differences[top] = pairs[top, 0] - pairs[top, 1]
+            # Algorithm 1, line 7.
             scale = self._rate * self._factor() / (self._n_top * deviation)
-            self._move(scale * (differences @ self._noise[top]))
+            self._move(scale * self._noise.weighted(differences))
         self._n_steps += 1
 
     def _factor(self) -> float:

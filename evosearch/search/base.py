@@ -21,7 +21,7 @@ State: TypeAlias = dict[str, Any]
 class SearchSettings(BaseModel):
     """Settings that all searches have; unknown ones are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     population: int = Field(
         100, ge=1, le=1_000_000, description="candidates that are asked at a time"
@@ -114,9 +114,10 @@ class Search(ABC):
         return self.settings.scales
 
     def favourites(self) -> list[Any]:
-        """Return genotypes that it holds to be best though nobody scored them; none for most.
+        """Return genotypes that it holds to be best, scored or not; none for some.
 
-        They are scored when the run ends, and one of them may become the champion.
+        They are scored when the run ends, and one of them may become the champion. Where candidates
+        are too long to be kept, nothing else may.
         """
         return []
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from evosearch.outcome import FloatArray
 from evosearch.search.base import SEARCHES
-from evosearch.search.vectors import VectorSearch, VectorSettings, limited
+from evosearch.search.noise import Noise, NoiseSettings
+from evosearch.search.vectors import VectorSearch, limited
 
 
-class CemSettings(VectorSettings):
+class CemSettings(NoiseSettings):
     """Settings of ``cem``."""
 
     population: int = Field(
@@ -51,20 +54,20 @@ class CrossEntropy(VectorSearch):
         self._n_elite = max(1, round(self.settings.elite * n))
         self._sigma: FloatArray = np.full(space.dimension, self._sigma0)
         self._n_generations = 0
-        self._steps, self._points = self._buffer(n), self._buffer(n)
+        self._noise = Noise(space.dimension, n, self.settings)
 
-    def _propose(self) -> list[FloatArray]:
-        self._rng.standard_normal(out=self._steps)
-        self._steps *= self._sigma
-        np.add(self._mean, self._steps, out=self._points)
-        return [self._points]
+    def _propose(self) -> Iterator[NDArray[Any]]:
+        self._noise.draw(int(self._rng.integers(2**63)))
+        return self._noise.blocks(self._mean, self._sigma)
 
     def _learn(self, fitness: FloatArray) -> None:
         s = self.settings
         n = min(self._n_elite, int(np.isfinite(fitness).sum()))
-        steps = self._steps[np.argsort(-fitness, kind="stable")[:n]]
+        elite = np.zeros(len(fitness))
+        elite[np.argsort(-fitness, kind="stable")[:n]] = 1 / n
+        steps, squares = self._noise.weighted_with_squares(elite, elite)
         self._n_generations += 1
         share = s.sigma_smoothing * (1 - (1 - 1 / self._n_generations) ** s.exponent)
-        new = np.sqrt((steps**2).mean(axis=0))
-        self._sigma = limited(share * new + (1 - share) * self._sigma)
-        self._move(s.mean_smoothing * steps.mean(axis=0))
+        sigma = self._sigma
+        self._sigma = limited(sigma * (share * np.sqrt(squares) + 1 - share))
+        self._move(s.mean_smoothing * sigma * steps)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from evosearch.errors import InputError
 from evosearch.outcome import Evaluation, FloatArray
 from evosearch.search.base import (
     SEARCHES,
@@ -20,7 +21,7 @@ from evosearch.search.base import (
     rng_state,
     usable_fitness,
 )
-from evosearch.search.pycma import Strategy
+from evosearch.search.pycma import Bounds, Covariance, Strategy
 
 
 class CmaesSettings(SearchSettings):
@@ -38,13 +39,30 @@ class CmaesSettings(SearchSettings):
     restarts: Literal["none", "same", "ipop", "bipop"] = Field(
         "ipop", description="what follows convergence: stop, the same again, larger populations"
     )
+    covariance: Covariance = Field(
+        "full",
+        description="what is learned: all of it; its diagonal; or a diagonal with one direction "
+        "more (vd) or as many as it takes (vkd), for large dimensions",
+    )
+    integers: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (), description="positions of the numbers that are whole, from 0"
+    )
     growth: float = Field(2.0, ge=1.0, le=10.0, description="population factor of a restart")
     tolerance: float = Field(
         1e-9, ge=0, description="it has converged where all steps are shorter than this"
     )
     patience: int = Field(
-        0, ge=0, description="generations without improvement that end it; 0: 20 + 3 dimension"
+        0,
+        ge=0,
+        description="generations without improvement that end it; 0: 20 + 3 dimension for "
+        "coefficients of rules, else 100 + 100 dimension^1.5 / population",
     )
+
+    @model_validator(mode="after")
+    def _takes_integers(self) -> Self:
+        if self.integers and self.covariance == "vkd":
+            raise ValueError("covariance vkd takes no integers; full, separable and vd do")
+        return self
 
     @field_validator("population")
     @classmethod
@@ -60,14 +78,20 @@ class CmaEs(Search):
 
     pycma does the sampling and the adaptation, with our random numbers; restarts are decided
     here: ``ipop`` multiplies the population by ``growth`` each time, ``bipop`` spends about as
-    much on small populations with small steps. Where the budget cuts a generation short, the rest
+    much on small populations with small steps. Numbers named in ``integers`` are whole in every
+    candidate. Where the budget cuts a generation short, the rest
     of it is asked next, so that an extended run equals a longer one.
 
     Sources: N. Hansen, A. Ostermeier, "Completely Derandomized Self-Adaptation in Evolution
     Strategies", Evolutionary Computation 9, 2001; A. Auger, N. Hansen, "A restart CMA evolution
     strategy with increasing population size", CEC 2005; N. Hansen, "Benchmarking a BI-population
     CMA-ES on the BBOB-2009 function testbed", GECCO 2009; N. Hansen, Y. Akimoto, P. Baudis,
-    "CMA-ES/pycma on Github", 2019.
+    "CMA-ES/pycma on Github", 2019. Of the covariances: R. Ros, N. Hansen, "A Simple Modification
+    in CMA-ES Achieving Linear Time and Space Complexity", PPSN 2008 (separable); Y. Akimoto,
+    A. Auger, N. Hansen, "Comparison-Based Natural Gradient Optimization in High Dimension", GECCO
+    2014 (vd); Y. Akimoto, N. Hansen, "Projection-Based Restricted Covariance Matrix Adaptation
+    for High Dimension", GECCO 2016 (vkd). Of integers: T. Marty et al., "LB+IC-CMA-ES: Two Simple
+    Modifications of CMA-ES to Handle Mixed-Integer Problems", PPSN 2024.
     """
 
     name = "cmaes"
@@ -81,7 +105,7 @@ class CmaEs(Search):
         self._population0 = s.population or 4 + int(3 * math.log(space.dimension))
         self._sigma0 = s.sigma0 if s.sigma0 is not None else space.sigma0
         self._l1 = s.l1 if s.l1 is not None else getattr(space, "l1", 0.0)
-        self._patience = s.patience or 20 + 3 * space.dimension
+        self._bounds = _bounds(space, list(s.integers))
         self._n_large = 0
         self._cost = {"large": 0, "small": 0}
         self._regime = "large"
@@ -151,12 +175,23 @@ class CmaEs(Search):
 
     def _visible(self, point: FloatArray) -> FloatArray:
         """Return the candidate of a point, which has a second number in one dimension."""
-        return np.array(point[: self.space.dimension], dtype=np.float64)
+        visible = np.array(point[: self.space.dimension], dtype=np.float64)
+        return self.space.clip(visible) if self.settings.integers else visible
 
     def _start(self, x0: FloatArray, sigma0: float, population: int) -> Strategy:
         self._best, self._n_stalled = -math.inf, 0
-        bounds = (self.space.low, self.space.high)
-        return Strategy(x0, sigma0, population, bounds=bounds, rng=self._rng)
+        return self._new_strategy(x0, sigma0, population)
+
+    def _new_strategy(self, x0: FloatArray, sigma0: float, population: int) -> Strategy:
+        return Strategy(
+            x0,
+            sigma0,
+            population,
+            bounds=self._bounds,
+            rng=self._rng,
+            covariance=self.settings.covariance,
+            integers=self.settings.integers,
+        )
 
     def _note_progress(self, scores: FloatArray, n_asked: int) -> None:
         self._cost[self._regime] += n_asked
@@ -165,9 +200,20 @@ class CmaEs(Search):
             self._best, self._n_stalled = best, 0
         else:
             self._n_stalled += 1
-        is_stuck = self._n_stalled >= self._patience
+        is_stuck = self._n_stalled >= self._patience()
         if is_stuck or self._strategy.has_converged(self.settings.tolerance):
             self._restart()
+
+    def _patience(self) -> int:
+        """Return the generations without improvement that end a descent.
+
+        A valley of many dimensions can take hundreds before its axes are learned: by default as
+        many as pycma waits for medians. Fitness of rules is noisy and restarts are worth more.
+        """
+        d, given = self.space.dimension, self.settings.patience
+        if given or self.space.kind == "coefficients":
+            return given or 20 + 3 * d
+        return int(100 + 100 * d**1.5 / self._strategy.population)
 
     def _restart(self) -> None:
         mode = self.settings.restarts
@@ -205,11 +251,36 @@ class CmaEs(Search):
         self._cost = {regime: int(cost) for regime, cost in state["cost"].items()}
         self._regime = state["regime"]
         self._is_done = bool(state["is_done"])
-        bounds = (self.space.low, self.space.high)
-        self._strategy = Strategy.from_state(state, bounds=bounds, rng=self._rng)
+        self._strategy = self._new_strategy(
+            np.array(state["x0"], dtype=np.float64),
+            float(state["sigma0"]),
+            int(state["population"]),
+        )
+        self._strategy.load_state_dict(state)
         self._best = -math.inf if state["best"] is None else float(state["best"])
         self._n_stalled = int(state["n_stalled"])
         restore_rng(self._rng, state["rng"])
+
+
+def _bounds(space: Any, integers: list[int]) -> Bounds:
+    """Return the bounds of the space; those of integers half a step outside the whole numbers."""
+    outside = [k for k in integers if k >= space.dimension]
+    if outside:
+        raise InputError(
+            f"search 'cmaes': integers names position {outside[0]}; a vector has "
+            f"{space.dimension} numbers, and the first is 0."
+        )
+    if not integers:
+        return space.low, space.high
+    low, high = (
+        None if bound is None else np.array(np.broadcast_to(bound, (space.dimension,)))
+        for bound in (space.low, space.high)
+    )
+    if low is not None:
+        low[integers] = np.ceil(low[integers]) - 0.5
+    if high is not None:
+        high[integers] = np.floor(high[integers]) + 0.5
+    return low, high
 
 
 def _losses(scores: FloatArray) -> list[float]:

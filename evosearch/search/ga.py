@@ -95,6 +95,10 @@ class GeneticAlgorithm(Search):
         else:
             self._n_stalled += 1
 
+    def favourites(self) -> list[Any]:
+        """Return the best survivor."""
+        return self._parents[:1]
+
     def state_dict(self) -> State:
         """Return survivors, their fitness, the memory and the generator."""
         return {

@@ -21,8 +21,11 @@ class LShadeSettings(VectorSettings):
     population: int = Field(
         0, ge=0, le=1_000_000, description="members of the first population; 0: 18 dimension"
     )
-    evaluations: int = Field(
-        0, ge=0, description="candidates after which 4 members are left; 0: 10,000 dimension"
+    horizon: int = Field(
+        0,
+        ge=0,
+        description="candidates after which 4 members are left; 0: the budget of the run, or "
+        "10,000 dimension where there is none",
     )
     archive: float = Field(2.6, ge=0, description="replaced parents kept, in populations")
     best: float = Field(0.11, gt=0, le=1, description="share of the members that attract: p")
@@ -36,9 +39,8 @@ class LShade(VectorSearch):
     Each member x makes a trial: x plus F times the way to one of the best plus F times a
     difference of two others, of which each number is taken with probability CR. F and CR are
     drawn about means of those that made progress, and the population falls linearly from
-    ``population`` to 4 at ``evaluations``; set the latter to the budget. A number that leaves the
-    bounds is put half way between its parent's and the bound. x0 is the first member, the others
-    are samples of the space.
+    ``population`` to 4 at ``horizon``. A number that leaves the bounds is put half way between its
+    parent's and the bound. x0 is the first member, the others are samples of the space.
 
     Source: R. Tanabe, A. Fukunaga, "Improving the Search Performance of SHADE Using Linear
     Population Size Reduction", CEC 2014, with the settings of its section on CEC 2014.
@@ -61,7 +63,7 @@ class LShade(VectorSearch):
         super().__init__(space, seed=seed, **settings)
         s, d = self.settings, space.dimension
         self._n_first = max(_SMALLEST_POPULATION, s.population or 18 * d)
-        self._horizon = s.evaluations or 10_000 * d
+        self._horizon = s.horizon or 10_000 * d
         self._members, self._archive = self._buffer(0), self._buffer(0)
         self._fitness: FloatArray = np.empty(0)
         self._means_f: FloatArray = np.full(s.memory, 0.5)
@@ -71,6 +73,12 @@ class LShade(VectorSearch):
         self._trials = self._buffer(0)
         self._f: FloatArray = np.empty(0)
         self._cr: FloatArray = np.empty(0)
+
+    def favourites(self) -> list[FloatArray]:
+        """Return the best member."""
+        if len(self._members) == 0:
+            return []
+        return [self._members[int(np.argmax(self._fitness))].copy()]
 
     def _propose(self) -> list[FloatArray]:
         if len(self._members) == 0:

@@ -41,7 +41,6 @@ class OnePlusOneEs(VectorSearch):
     name = "one-plus-one-es"
     Settings = OnePlusOneEsSettings
     _changing = ("_mean", "_fitness", "_sigma")
-    _has_mean = False
 
     def __init__(self, space: Any, *, seed: int = 0, **settings: Any) -> None:
         super().__init__(space, seed=seed, **settings)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -12,17 +11,13 @@ from pydantic import Field
 
 from evosearch.outcome import FloatArray
 from evosearch.search.base import SEARCHES
+from evosearch.search.noise import SINGLE_FROM, Noise, NoiseSettings
 from evosearch.search.optimizers import adam_step, momentum_step
 from evosearch.search.ranks import centred_ranks
-from evosearch.search.vectors import VectorSearch, VectorSettings
-
-# Pairs whose perturbations are drawn, and summed, at a time; part of what a seed means.
-_BLOCK = 8
-_TABLE_SEED = 0x7AB1E
-_TABLE_SIZE = 2**24
+from evosearch.search.vectors import VectorSearch
 
 
-class OpenAiEsSettings(VectorSettings):
+class OpenAiEsSettings(NoiseSettings):
     """Settings of ``openai-es``."""
 
     optimizer: Literal["adam", "sgd"] = Field("adam", description="what turns gradients to steps")
@@ -32,10 +27,10 @@ class OpenAiEsSettings(VectorSettings):
     decay: float = Field(
         1.0, gt=0, le=1, description="factor of step size and learning rate each generation"
     )
-    noise: Literal["drawn", "table"] = Field(
-        "drawn",
-        description="new random numbers, or slices at random of one table of 64 MB: several "
-        "times as fast, for large dimensions",
+    noise: Literal["auto", "drawn", "table"] = Field(
+        "auto",
+        description="new random numbers, or slices at random of one table of 64 MB, which is twice "
+        "as fast; auto: the table from 4096 numbers on",
     )
     replay: bool = Field(
         True, description="draw perturbations again to learn from them, rather than keep them"
@@ -46,10 +41,10 @@ class OpenAiEsSettings(VectorSettings):
 class OpenAiEs(VectorSearch):
     """Evolution strategy of OpenAI: a gradient estimated from mirrored perturbations of one size.
 
-    Fitness counts by centred ranks. A generation is one number, the seed from which each block of
-    perturbations is drawn, in float32, once to ask and once to learn; with ``ask_blocks`` memory
-    does not grow with the population. Numbers may also be slices of one table, as in the paper's
-    section 2.1. Without ``decay`` it ends in a neighbourhood of an optimum whose size step size and
+    Fitness counts by centred ranks. A generation is one number, the seed from which its
+    perturbations are drawn, once to ask and once to learn; with ``ask_blocks`` memory does not
+    grow with the population. Numbers may also be slices of one table, as in the paper's section
+    2.1. Without ``decay`` it ends in a neighbourhood of an optimum whose size step size and
     learning rate set. An odd population is rounded down to pairs; candidates are clipped to the
     bounds.
 
@@ -70,25 +65,30 @@ class OpenAiEs(VectorSearch):
         self._first: FloatArray = np.zeros(d)
         self._second: FloatArray = np.zeros(d if self.settings.optimizer == "adam" else 0)
         self._n_steps = 0
-        self._seed = 0
-        self._table = _table(d) if self.settings.noise == "table" else None
-        n_kept = 1 if self.settings.replay else -(-self._n_pairs // _BLOCK)
-        size = min(_BLOCK, self._n_pairs)
-        self._noise: NDArray[np.float32] = np.empty((n_kept, size, d), dtype=np.float32)
-        self._points = self._buffer(2 * size)
+        has_table = self.settings.noise == "table" or (
+            self.settings.noise == "auto" and d >= SINGLE_FROM
+        )
+        self._noise = Noise(
+            d,
+            self._n_pairs,
+            self.settings,
+            is_mirrored=True,
+            is_kept=not self.settings.replay,
+            has_table=has_table,
+        )
 
-    def _propose(self) -> Iterator[FloatArray]:
-        self._seed = int(self._rng.integers(2**63))
-        return self._blocks()
+    def _propose(self) -> Iterator[NDArray[Any]]:
+        self._noise.draw(int(self._rng.integers(2**63)))
+        return self._noise.blocks(self._mean, self._sigma0 * self._factor())
 
     def _learn(self, fitness: FloatArray) -> None:
         s, sigma = self.settings, self._sigma0 * self._factor()
         ranks = centred_ranks(fitness)
-        weights = (ranks[0::2] - ranks[1::2]).astype(np.float32)
-        gradient = -s.weight_decay * self._mean
-        for k, start in enumerate(range(0, self._n_pairs, _BLOCK)):
-            noise = self._drawn(k) if s.replay else self._noise_of(k)
-            gradient += (weights[start : start + _BLOCK] @ noise) / (2 * self._n_pairs * sigma)
+        # Algorithm 2, line 11: the sum of F_i epsilon_i over n sigma, of pairs.
+        gradient = self._noise.weighted(ranks[0::2] - ranks[1::2])
+        gradient /= 2 * self._n_pairs * sigma
+        if s.weight_decay > 0.0:
+            gradient -= s.weight_decay * self._mean
         rate = self._rate * self._factor()
         self._n_steps += 1
         if s.optimizer == "adam":
@@ -99,40 +99,3 @@ class OpenAiEs(VectorSearch):
 
     def _factor(self) -> float:
         return float(self.settings.decay**self._n_steps)
-
-    def _blocks(self) -> Iterator[FloatArray]:
-        sigma = np.float32(self._sigma0 * self._factor())
-        for k in range(-(-self._n_pairs // _BLOCK)):
-            noise = self._drawn(k)
-            points = self._points[: 2 * len(noise)]
-            np.multiply(noise, sigma, out=points[0::2])
-            np.subtract(self._mean, points[0::2], out=points[1::2])
-            points[0::2] += self._mean
-            yield points
-
-    def _noise_of(self, k: int) -> NDArray[np.float32]:
-        """Return where block ``k`` of the perturbations lies, (pairs, dimension)."""
-        n = min(_BLOCK, self._n_pairs - k * _BLOCK)
-        return self._noise[k if len(self._noise) > 1 else 0, :n]
-
-    def _drawn(self, k: int) -> NDArray[np.float32]:
-        """Draw block ``k``: standard normal, from the seed of the generation and ``k`` alone."""
-        noise = self._noise_of(k)
-        rng = np.random.Generator(np.random.SFC64([self._seed, k]))
-        if self._table is None:
-            rng.standard_normal(dtype=np.float32, out=noise)
-            return noise
-        d = self.space.dimension
-        starts = rng.integers(len(self._table) - d, size=len(noise))
-        for row, start in zip(noise, starts, strict=True):
-            row[:] = self._table[start : start + d]
-        return noise
-
-
-@lru_cache(maxsize=1)
-def _table(dimension: int) -> NDArray[np.float32]:
-    """Return standard normal numbers, the same for every seed, at least two vectors of them."""
-    rng = np.random.Generator(np.random.SFC64(_TABLE_SEED))
-    table = rng.standard_normal(max(_TABLE_SIZE, 2 * dimension), dtype=np.float32)
-    table.flags.writeable = False
-    return table

@@ -37,10 +37,20 @@ def adam_step(
     """
     beta1, beta2, epsilon = 0.9, 0.999, 1e-8
     first, second = moments
-    first += (1.0 - beta1) * (gradient - first)
-    second += (1.0 - beta2) * (gradient * gradient - second)
-    unbiased = np.sqrt(second / (1.0 - beta2**n_steps))
-    return (rate / (1.0 - beta1**n_steps)) * first / (unbiased + epsilon)
+    # One array is all that is made: of many numbers, memory takes longer than arithmetic.
+    step = gradient - first
+    step *= 1.0 - beta1
+    first += step
+    np.multiply(gradient, gradient, out=step)
+    step -= second
+    step *= 1.0 - beta2
+    second += step
+    np.divide(second, 1.0 - beta2**n_steps, out=step)
+    np.sqrt(step, out=step)
+    step += epsilon
+    np.divide(first, step, out=step)
+    step *= rate / (1.0 - beta1**n_steps)
+    return step
 
 
 def momentum_step(

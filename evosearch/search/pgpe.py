@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from evosearch.outcome import FloatArray
 from evosearch.search.base import SEARCHES
+from evosearch.search.noise import Noise, NoiseSettings
 from evosearch.search.optimizers import clipup_step
 from evosearch.search.ranks import centred_ranks
-from evosearch.search.vectors import VectorSearch, VectorSettings, limited
+from evosearch.search.vectors import VectorSearch, limited
 
 
-class PgpeSettings(VectorSettings):
+class PgpeSettings(NoiseSettings):
     """Settings of ``pgpe``."""
 
     max_speed: float | None = Field(
@@ -58,25 +61,21 @@ class Pgpe(VectorSearch):
         self._step = self.settings.step or self._limit / 2
         self._sigma: FloatArray = np.full(d, self._sigma0)
         self._velocity: FloatArray = np.zeros(d)
-        self._noise = self._buffer(n_pairs)
-        self._points = self._buffer(2 * n_pairs)
+        self._noise = Noise(d, n_pairs, self.settings, is_mirrored=True)
 
-    def _propose(self) -> list[FloatArray]:
-        self._rng.standard_normal(out=self._noise)
-        self._noise *= self._sigma
-        np.add(self._mean, self._noise, out=self._points[0::2])
-        np.subtract(self._mean, self._noise, out=self._points[1::2])
-        return [self._points]
+    def _propose(self) -> Iterator[NDArray[Any]]:
+        self._noise.draw(int(self._rng.integers(2**63)))
+        return self._noise.blocks(self._mean, self._sigma)
 
     def _learn(self, fitness: FloatArray) -> None:
-        s, sigma, n_pairs = self.settings, self._sigma, len(self._noise)
-        ranks = centred_ranks(fitness)
-        plus, minus = ranks[0::2], ranks[1::2]
-        gradient = (0.5 / n_pairs) * ((plus - minus) @ self._noise)
+        s, sigma = self.settings, self._sigma
+        ranks = centred_ranks(fitness) / len(fitness)
         # Centred ranks sum to 0, so they need no baseline.
-        weights = (0.5 / n_pairs) * (plus + minus)
-        squares = np.multiply(self._noise, self._noise, out=self._points[:n_pairs])
-        change = s.sigma_rate * (weights @ squares - weights.sum() * sigma**2) / sigma
+        differences, sums = ranks[0::2] - ranks[1::2], ranks[0::2] + ranks[1::2]
+        steps, squares = self._noise.weighted_with_squares(differences, sums)
+        # Sehnke et al. 2010, of symmetric samples: T epsilon, and S (epsilon^2 - sigma^2) / sigma.
+        gradient = sigma * steps
+        change = s.sigma_rate * sigma * (squares - sums.sum())
         limit = s.sigma_change * sigma
         self._sigma = limited(sigma + np.clip(change, -limit, limit))
         self._move(

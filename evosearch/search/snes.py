@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from evosearch.outcome import FloatArray
 from evosearch.search.base import SEARCHES
+from evosearch.search.noise import Noise, NoiseSettings
 from evosearch.search.ranks import nes_utilities
-from evosearch.search.vectors import VectorSearch, VectorSettings, limited
+from evosearch.search.vectors import VectorSearch, limited
 
 
-class SnesSettings(VectorSettings):
+class SnesSettings(NoiseSettings):
     """Settings of ``snes``."""
 
     mean_rate: float = Field(1.0, gt=0, le=10, description="learning rate of the mean")
@@ -31,8 +34,8 @@ class Snes(VectorSearch):
     """Separable natural evolution strategy: a mean and one step size for each number.
 
     Both follow the natural gradient of the expected utility, which depends on ranks alone; time
-    and memory are linear in the dimension. It learns the scale of each number, but no
-    correlations. Candidates are clipped to the bounds.
+    is linear in the dimension, and so is memory: samples are drawn again to learn from them. It
+    learns the scale of each number, but no correlations. Candidates are clipped to the bounds.
 
     Sources: T. Schaul, T. Glasmachers, J. Schmidhuber, "High Dimensions and Heavy Tails for
     Natural Evolution Strategies", GECCO 2011, its separable algorithm; the same with default
@@ -49,19 +52,16 @@ class Snes(VectorSearch):
         d = space.dimension
         self._sigma_rate = self.settings.sigma_rate or (3 + math.log(d)) / (5 * math.sqrt(d))
         self._sigma: FloatArray = np.full(d, self._sigma0)
-        self._s = self._buffer(self._population)
-        self._points = self._buffer(self._population)
+        self._noise = Noise(d, self._population, self.settings)
 
-    def _propose(self) -> list[FloatArray]:
-        self._rng.standard_normal(out=self._s)
-        np.multiply(self._s, self._sigma, out=self._points)
-        self._points += self._mean
-        return [self._points]
+    def _propose(self) -> Iterator[NDArray[Any]]:
+        self._noise.draw(int(self._rng.integers(2**63)))
+        return self._noise.blocks(self._mean, self._sigma)
 
     def _learn(self, fitness: FloatArray) -> None:
         u = nes_utilities(fitness)
-        gradient_mean = u @ self._s
-        squares = np.multiply(self._s, self._s, out=self._points)
-        gradient_sigma = u @ squares - u.sum()
+        # The gradients of J: sum u_k s_k and sum u_k (s_k^2 - 1), of algorithm 6.
+        gradient_mean, squares = self._noise.weighted_with_squares(u, u)
+        gradient_sigma = squares - u.sum()
         self._move(self.settings.mean_rate * self._sigma * gradient_mean)
         self._sigma = limited(self._sigma * np.exp(0.5 * self._sigma_rate * gradient_sigma))

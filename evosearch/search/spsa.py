@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from evosearch.outcome import FloatArray
 from evosearch.search.base import SEARCHES
+from evosearch.search.noise import Noise, NoiseSettings
 from evosearch.search.ranks import filled
-from evosearch.search.vectors import VectorSearch, VectorSettings
+from evosearch.search.vectors import VectorSearch
 
 # Steps over which the size of the gradient is measured that sets the gains.
 _N_MEASURED = 20
 
 
-class SpsaSettings(VectorSettings):
+class SpsaSettings(NoiseSettings):
     """Settings of ``spsa``."""
 
     population: int = Field(
@@ -24,6 +27,9 @@ class SpsaSettings(VectorSettings):
     )
     step: float | None = Field(
         None, gt=0, description="how far each number moves in the first steps; default: sigma0 / 4"
+    )
+    directions: Literal["signs", "normal"] = Field(
+        "signs", description="perturbations: plus or minus 1, or normal numbers as in MeZO"
     )
     width: float | None = Field(
         None, gt=0, description="size c of the first perturbations; default: sigma0 / 10"
@@ -40,16 +46,21 @@ class Spsa(VectorSearch):
     """Simultaneous perturbation: a gradient from two candidates, whatever the dimension.
 
     All numbers are moved at once by plus or minus c_k, and back by the same; the difference of
-    fitness over 2 c_k, with each number's own sign, estimates the gradient. Gains are
-    a_k = a / (A + k)^alpha and c_k = c / k^gamma with c = ``width`` and A = ``stability``; a is
-    such that a gradient of the mean size of the first 20 moves each number by ``step`` at first,
-    and no number ever moves further in a step. A failed candidate counts as the worst of its
-    generation. An odd population is rounded down to pairs; candidates are clipped to the bounds.
+    fitness over 2 c_k, with each number's own sign, estimates the gradient (1992, equation 2.2).
+    Signs are drawn from a seed, once to ask and once to learn, so that beside the mean and its
+    step no memory grows with the dimension but the two points: with ``directions="normal"`` this
+    is MeZO. Gains are a_k = a / (A + k)^alpha and c_k = c / k^gamma with c = ``width`` and
+    A = ``stability``; a is such that a gradient of the mean size of the first 20 moves each number
+    by ``step`` at first, and no number ever moves further in a step. A failed candidate counts as
+    the worst of its generation. An odd population is rounded down to pairs; candidates are clipped
+    to the bounds.
 
     Sources: J. Spall, "Multivariate Stochastic Approximation Using a Simultaneous Perturbation
-    Gradient Approximation", IEEE Transactions on Automatic Control 37, 1992; gains:
-    J. Spall, "Implementation of the Simultaneous Perturbation Algorithm for Stochastic
-    Optimization", IEEE Transactions on Aerospace and Electronic Systems 34, 1998.
+    Gradient Approximation", IEEE Transactions on Automatic Control 37, 1992; gains: J. Spall,
+    "Implementation of the Simultaneous Perturbation Algorithm for Stochastic Optimization", IEEE
+    Transactions on Aerospace and Electronic Systems 34, 1998; replay from seeds: S. Malladi et
+    al., "Fine-Tuning Language Models with Just Forward Passes", 2023, arXiv:2305.17333,
+    algorithm 1.
     """
 
     name = "spsa"
@@ -63,21 +74,17 @@ class Spsa(VectorSearch):
         self._first_width = self.settings.width or self._sigma0 / 10
         self._size = 0.0
         self._n_steps = 0
-        self._signs, self._points = self._buffer(n_pairs), self._buffer(2 * n_pairs)
+        kind = self.settings.directions
+        self._noise = Noise(space.dimension, n_pairs, self.settings, is_mirrored=True, kind=kind)
 
-    def _propose(self) -> list[FloatArray]:
-        self._signs[:] = self._rng.integers(0, 2, self._signs.shape, dtype=np.int8)
-        self._signs *= 2.0
-        self._signs -= 1.0
-        np.multiply(self._signs, self._width(), out=self._points[0::2])
-        np.subtract(self._mean, self._points[0::2], out=self._points[1::2])
-        self._points[0::2] += self._mean
-        return [self._points]
+    def _propose(self) -> Iterator[NDArray[Any]]:
+        self._noise.draw(int(self._rng.integers(2**63)))
+        return self._noise.blocks(self._mean, self._width())
 
     def _learn(self, fitness: FloatArray) -> None:
         s, pairs = self.settings, filled(fitness).reshape(-1, 2)
         slopes = (pairs[:, 0] - pairs[:, 1]) / (2 * self._width())
-        gradient = (slopes @ self._signs) / len(slopes)
+        gradient = self._noise.weighted(slopes) / len(slopes)
         self._n_steps += 1
         if self._n_steps <= _N_MEASURED:
             self._size += (float(np.abs(gradient).mean()) - self._size) / self._n_steps

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from evosearch.errors import InputError
@@ -70,7 +72,7 @@ class VectorSearch(Search):
         self._n_asked = 0
 
     @abstractmethod
-    def _propose(self) -> Iterable[FloatArray]:
+    def _propose(self) -> Iterable[NDArray[Any]]:
         """Return blocks (n, dimension) of one generation, the same for the same generator."""
 
     @abstractmethod
@@ -79,11 +81,11 @@ class VectorSearch(Search):
 
     def ask(self) -> list[FloatArray]:
         """Return a generation, or what was not yet scored of the last one."""
-        rows = [row for block in self.ask_blocks() for row in block.copy()]
+        rows = [row for block in self.ask_blocks() for row in block.astype(np.float64)]
         return rows[len(self._scores) :]
 
-    def ask_blocks(self) -> Iterator[FloatArray]:
-        """Yield the whole generation in blocks (n, dimension).
+    def ask_blocks(self) -> Iterator[NDArray[Any]]:
+        """Yield the whole generation in blocks (n, dimension), float64 or float32.
 
         Each block is valid until the next one or ``tell``; where it is scored at once, a large
         population never lies in memory.
@@ -153,12 +155,31 @@ class VectorSearch(Search):
         clip_in_place(self._mean, self.space)
 
 
-def clip_in_place(points: FloatArray, space: Any) -> None:
+def asked(search: Search) -> tuple[Sequence[Any], Iterable[Any]]:
+    """Return the candidates of a generation, to be told, and the blocks of points to score.
+
+    A search over plain vectors that learns from fitness alone draws its candidates again when it
+    learns, so that neither they nor all blocks need to be kept; their number stands for them.
+    """
+    if isinstance(search, VectorSearch) and search.space.kind == "vector":
+        return range(sys.maxsize), search.ask_blocks()
+    candidates = search.ask()
+    return candidates, [np.array(candidates)] if candidates else []
+
+
+def clip_in_place(points: NDArray[Any], space: Any) -> None:
     """Move every number of ``points`` (…, dimension) into the bounds of its parameter."""
     if space.low is not None:
-        np.maximum(points, space.low, out=points)
+        np.maximum(points, _inside(space.low, np.inf, points.dtype), out=points)
     if space.high is not None:
-        np.minimum(points, space.high, out=points)
+        np.minimum(points, _inside(space.high, -np.inf, points.dtype), out=points)
+
+
+def _inside(bound: Any, inner: float, dtype: Any) -> NDArray[Any]:
+    """Return a bound in the type of the points, rounded towards ``inner``, not out of the box."""
+    rounded = np.asarray(bound, dtype=dtype)
+    is_outside = rounded < bound if inner > 0 else rounded > bound
+    return np.where(is_outside, np.nextafter(rounded, dtype.type(inner)), rounded)
 
 
 def limited(sigma: Any) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,23 +14,34 @@ from evosearch.errors import InputError
 from evosearch.outcome import FloatArray
 from evosearch.spaces.base import Space
 
+Bound: TypeAlias = "float | Sequence[float] | FloatArray | None"
+"""One bound for all numbers, one for each, or none."""
+
+
+REFERENCE = "vector:"
+"""Begins the text that stands for a vector too long to be written out."""
+MAX_LISTED = 1_000
+"""Numbers in the longest vectors of which a run keeps every candidate."""
+
 
 class VectorSpace(Space):
     """Real vectors (dimension,), float64, in a box or unbounded.
 
     Args:
         dimension: numbers in a vector, at least 1.
-        low: least value of every number; None for no bound.
-        high: greatest value of every number; None for no bound.
+        low: least value, one for all numbers or (dimension,); None, and -inf, for no bound.
+        high: greatest value, likewise.
         x0: where a search starts, one number or (dimension,).
         sigma0: size of its first steps, > 0.
+        shapes: arrays that lie one after the other in a vector, e.g. ``((32, 64), (32,))`` for the
+            weights and biases of a layer; None for one vector.
 
     Raises:
         InputError: an argument is out of range.
 
     Example:
         >>> import numpy as np
-        >>> space = VectorSpace(3, low=-1.0, high=1.0)
+        >>> space = VectorSpace(3, low=-1.0, high=[0.0, 1.0, 2.0])
         >>> space.sample(np.random.default_rng(0))[0].shape
         (3,)
     """
@@ -40,27 +52,39 @@ class VectorSpace(Space):
         self,
         dimension: int,
         *,
-        low: float | None = None,
-        high: float | None = None,
+        low: Bound = None,
+        high: Bound = None,
         x0: float | Sequence[float] | FloatArray = 0.0,
         sigma0: float = 1.0,
+        shapes: Sequence[tuple[int, ...]] | None = None,
     ) -> None:
         if dimension < 1:
             raise InputError(f"dimension is {dimension}; it must be at least 1.")
         if not (math.isfinite(sigma0) and sigma0 > 0):
             raise InputError(f"sigma0 is {sigma0}; it must be a finite number above 0.")
-        if low is not None and high is not None and not low < high:
-            raise InputError(f"low is {low} and high is {high}; low must be less than high.")
-        start = np.asarray(x0, dtype=np.float64)
-        if start.ndim > 1 or (start.ndim == 1 and start.shape != (dimension,)):
-            raise InputError(f"x0 has shape {start.shape}; it must be a number or ({dimension},).")
+        self.dimension = dimension
+        self.low = self._bound("low", low, -np.inf)
+        self.high = self._bound("high", high, np.inf)
+        self._check_order()
+        self.sigma0 = float(sigma0)
+        self.shapes = tuple(shapes) if shapes else ((dimension,),)
+        if sum(math.prod(shape) for shape in self.shapes) != dimension:
+            raise InputError(f"shapes {self.shapes} do not fill a vector of {dimension} numbers.")
+        start = self._numbers("x0", x0)
         if not np.isfinite(start).all():
             raise InputError("x0 holds a number that is not finite.")
-        self.dimension = dimension
-        self.low = low
-        self.high = high
-        self.sigma0 = float(sigma0)
         self.x0: FloatArray = self.clip(np.broadcast_to(start, (dimension,)))
+
+    @property
+    def is_boxed(self) -> bool:
+        """Whether every number has a least and a greatest value."""
+        bounds = (self.low, self.high)
+        return all(bound is not None and bool(np.isfinite(bound).all()) for bound in bounds)
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether vectors are short enough to be written out one by one."""
+        return self.dimension <= MAX_LISTED
 
     def clip(self, vector: FloatArray) -> FloatArray:
         """Return a copy with every number moved into the box."""
@@ -70,7 +94,9 @@ class VectorSpace(Space):
 
     def sample(self, rng: np.random.Generator, n: int = 1) -> list[FloatArray]:
         """Draw uniformly from the box; without a box, from N(x0, sigma0^2)."""
-        if self.low is not None and self.high is not None:
+        if self.is_boxed:
+            assert self.low is not None
+            assert self.high is not None
             return list(rng.uniform(self.low, self.high, (n, self.dimension)))
         points = self.x0 + self.sigma0 * rng.standard_normal((n, self.dimension))
         return [self.clip(point) for point in points]
@@ -109,6 +135,13 @@ class VectorSpace(Space):
         """Write a JSON list; each number reads back exactly."""
         return json.dumps(genotype.tolist())
 
+    def label(self, vector: FloatArray) -> str:
+        """Return what names a vector in a run: a JSON list; of a long one its hash alone."""
+        if self.is_listed:
+            return self.encode_text(vector)
+        data = np.asarray(vector, dtype=np.float64).tobytes()
+        return REFERENCE + hashlib.sha256(data).hexdigest()[:16]
+
     def decode_text(self, text: str) -> FloatArray:
         """Read a JSON list of ``dimension`` numbers."""
         return read_vector(text, self.dimension)
@@ -116,6 +149,40 @@ class VectorSpace(Space):
     def key(self, genotype: FloatArray) -> bytes:
         """Return the bits of the vector."""
         return genotype.tobytes()
+
+    def _numbers(self, name: str, value: Any) -> FloatArray:
+        """Read one number or one for each of the vector's."""
+        numbers = np.asarray(value, dtype=np.float64)
+        if numbers.ndim > 1 or (numbers.ndim == 1 and len(numbers) != self.dimension):
+            shape = numbers.shape
+            raise InputError(
+                f"{name} has shape {shape}; it must be a number or ({self.dimension},)."
+            )
+        return numbers
+
+    def _bound(self, name: str, value: Bound, unbounded: float) -> float | FloatArray | None:
+        """Return a bound as a number or (dimension,), None where it bounds nothing."""
+        if value is None:
+            return None
+        numbers = self._numbers(name, value)
+        if np.isnan(numbers).any():
+            raise InputError(f"{name} holds a number that is not a number (NaN).")
+        if (numbers == unbounded).all():
+            return None
+        return numbers if numbers.ndim else float(numbers)
+
+    def _check_order(self) -> None:
+        if self.low is None or self.high is None:
+            return
+        low, high = (np.broadcast_to(b, (self.dimension,)) for b in (self.low, self.high))
+        crossed = np.flatnonzero(~(low < high))
+        if crossed.size:
+            k = int(crossed[0])
+            which = f" of number {k}" if np.ndim(self.low) or np.ndim(self.high) else ""
+            raise InputError(
+                f"low{which} is {low[k]:g} and high{which} is {high[k]:g}; "
+                "low must be less than high."
+            )
 
 
 def read_vector(text: str, dimension: int) -> FloatArray:

@@ -1,6 +1,18 @@
 """The run store: one folder a run, one transaction a generation, nothing executable."""
 
 from evosearch.store.folder import FILE_NAME, RunStore
-from evosearch.store.records import CandidateRow, GenerationRow, ValidationRow
+from evosearch.store.records import (
+    CandidateRow,
+    GenerationRecord,
+    GenerationRow,
+    ValidationRow,
+)
 
-__all__ = ["FILE_NAME", "CandidateRow", "GenerationRow", "RunStore", "ValidationRow"]
+__all__ = [
+    "FILE_NAME",
+    "CandidateRow",
+    "GenerationRecord",
+    "GenerationRow",
+    "RunStore",
+    "ValidationRow",
+]

@@ -21,9 +21,11 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from evosearch.errors import InputError, RunCorruptError
+from evosearch.outcome import FloatArray
 from evosearch.store.lock import RunLock
 from evosearch.store.records import (
     CandidateRow,
+    GenerationRecord,
     GenerationRow,
     ValidationRow,
     number_to_sql,
@@ -39,6 +41,7 @@ PROBLEM_FILE = "problem.toml"
 ENVIRONMENT_FILE = "environment.json"
 LOCK_FILE = "run.lock"
 STATE_FOLDER = "state"
+VECTOR_FOLDER = "vectors"
 MAX_STATE_TEXT = 1_000_000
 _KEPT_STATES = 2
 
@@ -76,6 +79,25 @@ def _readable(method: Callable[P, R]) -> Callable[P, R]:
             raise damaged(getattr(store, "path", Path()), error) from error
 
     return guarded
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, on the disk before it has its name."""
+    path.parent.mkdir(exist_ok=True)
+    draft = path.with_name(f".{path.name}.tmp")
+    with draft.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def _vector_file(name: str) -> str:
+    """Return the file of a vector from its reference, e.g. ``vector:0123456789abcdef``."""
+    digits = name.rpartition(":")[2]
+    if not digits.isalnum():
+        raise ValueError(f"{name[:40]!r} refers to no vector")
+    return f"{digits}.safetensors"
 
 
 def damaged(path: Path, error: Exception) -> RunCorruptError:
@@ -177,37 +199,36 @@ class RunStore:
                     row = (key, json.dumps(value))
                     self._db.execute("INSERT INTO facts VALUES (?, ?)", row)
 
-    def append(
-        self,
-        row: GenerationRow,
-        candidates: Sequence[CandidateRow],
-        validations: Sequence[ValidationRow],
-        state: dict[str, Any],
-        events: Sequence[tuple[str, str]] = (),
-    ) -> None:
-        """Write one generation in one transaction."""
+    def append(self, records: Sequence[GenerationRecord], state: dict[str, Any]) -> None:
+        """Write generations, one at least, and the search's state after the last, at once."""
+        last = records[-1].row.generation
         text, file = state_to_text(state), None
         if len(text) > MAX_STATE_TEXT:
-            file = self._write_state(row.generation, text)
+            file = self._write_state(last, text)
         with self._db:
-            self._insert("generations", _GENERATION_COLUMNS, [_sql(astuple(row))])
+            rows = [_sql(astuple(record.row)) for record in records]
+            self._insert("generations", _GENERATION_COLUMNS, rows)
             self._db.executemany(
                 f"INSERT INTO candidates VALUES (?, ?, {_marks(_CANDIDATE_COLUMNS)})",
                 [
-                    (row.generation, position, *_candidate_sql(candidate))
-                    for position, candidate in enumerate(candidates)
+                    (record.row.generation, position, *_candidate_sql(candidate))
+                    for record in records
+                    for position, candidate in enumerate(record.candidates)
                 ],
             )
-            self._insert_validations(row.generation, validations)
+            for record in records:
+                self._insert_validations(record.row.generation, record.validations)
             self._db.execute(
-                "INSERT INTO states VALUES (?, ?, ?)",
-                (row.generation, None if file else text, file),
+                "INSERT INTO states VALUES (?, ?, ?)", (last, None if file else text, file)
             )
-            last_kept = row.generation - _KEPT_STATES
-            self._db.execute("DELETE FROM states WHERE generation <= ?", (last_kept,))
+            self._db.execute(
+                "DELETE FROM states WHERE generation NOT IN "
+                "(SELECT generation FROM states ORDER BY generation DESC LIMIT ?)",
+                (_KEPT_STATES,),
+            )
             self._db.executemany(
                 "INSERT INTO events (generation, kind, detail) VALUES (?, ?, ?)",
-                [(row.generation, kind, detail) for kind, detail in events],
+                [(record.row.generation, *event) for record in records for event in record.events],
             )
         self._drop_old_states()
 
@@ -309,20 +330,31 @@ class RunStore:
                 "read it with the version of evosearch that wrote it."
             )
 
+    def keep_vector(self, name: str, vector: FloatArray) -> None:
+        """Write the one vector that the run keeps; those kept before are dropped."""
+        from safetensors.numpy import save
+
+        folder, file = self.path / VECTOR_FOLDER, _vector_file(name)
+        if not (folder / file).is_file():
+            _write_synced(folder / file, save({"vector": np.asarray(vector, dtype=np.float64)}))
+        for other in folder.glob("*.safetensors"):
+            if other.name != file:
+                other.unlink(missing_ok=True)
+
+    @_readable
+    def vector(self, name: str) -> FloatArray:
+        """Return the vector that was kept under a name."""
+        from safetensors.numpy import load
+
+        return load((self.path / VECTOR_FOLDER / _vector_file(name)).read_bytes())["vector"]
+
     def _write_state(self, generation: int, text: str) -> str:
         """Write a large state beside the database, synced before a row names it."""
         from safetensors.numpy import save
 
         data = save({"state": np.frombuffer(text.encode(), dtype=np.uint8)})
         name = f"{generation}-{hashlib.sha256(data).hexdigest()[:12]}.safetensors"
-        folder = self.path / STATE_FOLDER
-        folder.mkdir(exist_ok=True)
-        draft = folder / f".{name}.tmp"
-        with draft.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(folder / name)
+        _write_synced(self.path / STATE_FOLDER / name, data)
         return name
 
     def _read_state(self, name: str) -> str:

@@ -118,12 +118,35 @@ class GenerationRow:
     digest: str = field(default="")
 
 
+@dataclass(frozen=True)
+class GenerationRecord:
+    """All that is written of one generation.
+
+    Attributes:
+        row: its figures.
+        candidates: those that were scored, none where they are not kept.
+        validations: scores on validation draws that were made after it.
+        events: kind and detail of what must not be decided again.
+    """
+
+    row: GenerationRow
+    candidates: Sequence[CandidateRow] = ()
+    validations: Sequence[ValidationRow] = ()
+    events: Sequence[tuple[str, str]] = ()
+
+
 def chain_digest(previous: str, rows: Sequence[CandidateRow]) -> str:
     """Return the hash of a generation's candidates and fitnesses after that of the one before."""
     digest = hashlib.sha256(previous.encode())
     for row in rows:
         digest.update(f"{row.genotype}\0{row.status}\0{row.fitness!r}\0{row.scale!r}\n".encode())
     return digest.hexdigest()
+
+
+def chain_digest_of_fitness(previous: str, fitness: FloatArray) -> str:
+    """Return the hash of a generation of which only the fitness is kept, after the one before."""
+    data = np.ascontiguousarray(fitness, dtype="<f8").tobytes()
+    return hashlib.sha256(previous.encode() + data).hexdigest()
 
 
 def pack_floats(values: FloatArray) -> bytes:

@@ -1,7 +1,8 @@
 """What a task is: data and a lifetime for each draw, and a score for how the lifetimes ended.
 
-A compiled task emits lifetimes as phase programs and never loops over time itself; a Python task
-is any callable of the user's. New tasks are one file with one class under ``@TASKS.register``.
+A task of rules emits lifetimes as phase programs and never loops over time itself; a vector task
+scores a block of weight vectors at once; a Python task is any callable of the user's. New tasks are
+one file with one class under ``@TASKS.register``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from evosearch.engine.program import Terminal
 from evosearch.outcome import FloatArray
+from evosearch.populations import LowRank
 from evosearch.registry import Registry
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 Key: TypeAlias = tuple[int, ...]
 
-TASKS: Registry[type[RuleTask]] = Registry("task", "evosearch.tasks")
+TASKS: Registry[type[RuleTask] | type[VectorTask]] = Registry("task", "evosearch.tasks")
 
 
 def _rising(pair: tuple[int, int]) -> tuple[int, int]:
@@ -37,7 +39,7 @@ def _rising(pair: tuple[int, int]) -> tuple[int, int]:
 class TaskSettings(BaseModel):
     """Settings of a task; unknown ones are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 Trial: TypeAlias = Annotated[int, Field(ge=0, le=100_000)]
@@ -92,6 +94,88 @@ class RuleTask(ABC):
         self, results: Sequence[LifeResult], lifetimes: Sequence[Lifetime], keys: Sequence[Key]
     ) -> TaskScores:
         """Turn what the lifetimes put out into fitness; ``results`` is in their order."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Where the candidates of a vector task lie, and where a search for them begins.
+
+    Attributes:
+        x0: (d,) where a search starts; its length is the dimension.
+        sigma0: size of its first steps, > 0.
+        low: least value of each number, one or (d,); None for no bound.
+        high: greatest value of each number, one or (d,); None for no bound.
+        shapes: arrays that lie one after the other in a vector, e.g. ``((32, 64), (32,))`` for the
+            weights and biases of a layer; empty where it is one plain vector.
+    """
+
+    x0: FloatArray
+    sigma0: float = 1.0
+    low: float | FloatArray | None = None
+    high: float | FloatArray | None = None
+    shapes: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class VectorScores:
+    """How n vectors did on D draws.
+
+    Attributes:
+        per_draw: (n, D) fitness, higher is better; NaN or infinite where a vector has none.
+        metrics: further figures, each (n,), means over draws.
+    """
+
+    per_draw: FloatArray
+    metrics: dict[str, FloatArray] = field(default_factory=dict)
+
+
+class VectorTask(ABC):
+    """A task whose candidates are vectors: the weights of a network, or a point of a function.
+
+    What a vector scores depends on itself and the draw alone: not on the vectors beside it, nor on
+    how many there are.
+
+    Attributes:
+        baselines: names of vectors to compare with, see ``baseline``.
+        largest_block: vectors that ``score`` is given at most at a time.
+        is_python: whether it runs Python step by step, and so in processes rather than threads.
+    """
+
+    Settings: ClassVar[type[TaskSettings]] = TaskSettings
+    baselines: ClassVar[tuple[str, ...]] = ("start",)
+    largest_block: ClassVar[int] = 64
+    is_python: ClassVar[bool] = False
+
+    def __init__(self, settings: Any, *, seed: int, device: str = "cpu") -> None:
+        self.settings = settings
+        self.seed = seed
+        self.device = device
+
+    def prepare(self) -> None:  # noqa: B027 most need nothing
+        """Load what scoring needs, once, before threads share the task.
+
+        Raises:
+            InputError: data or a library are missing; the message says what to do.
+        """
+
+    @abstractmethod
+    def domain(self) -> Domain:
+        """Return where candidates lie; random starts follow the problem's seed."""
+
+    @abstractmethod
+    def score(self, points: FloatArray | LowRank, keys: Sequence[Key], split: str) -> VectorScores:
+        """Score n vectors on the draws of a split.
+
+        Args:
+            points: (n, d), or a population of low rank, which ``dense()`` writes out.
+            keys: entropy of ``np.random.SeedSequence``, one tuple a draw.
+            split: ``search``, ``validation`` or ``test``: which data they are drawn from.
+        """
+
+    def baseline(self, name: str) -> FloatArray:
+        """Return a vector (d,) to compare with; ``start`` is where a search begins."""
+        assert name == "start", f"{type(self).__name__} has no baseline {name}"
+        return self.domain().x0
 
 
 class PythonTask:

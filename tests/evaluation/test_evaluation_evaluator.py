@@ -38,7 +38,7 @@ def problem():
 
 @pytest.fixture(scope="module")
 def rules(problem):
-    return [problem.read_rule(text) for text in TEXTS]
+    return [problem.read(text) for text in TEXTS]
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_the_best_step_size_is_chosen_and_the_first_among_equals(problem, rules,
 
 def test_rules_that_behave_alike_are_scored_once_in_the_first_spelling(problem, draws):
     spellings = ["pre*post - post*post*w", "post*(pre - post*w)", "post*pre - w*post*post"]
-    rules = [problem.read_rule(text) for text in spellings]
+    rules = [problem.read(text) for text in spellings]
     with Evaluator(problem, workers=1) as evaluator:
         single = evaluator.evaluate(rules[:1], draws)
     with Evaluator(problem, workers=1) as evaluator:
@@ -137,7 +137,7 @@ def test_rules_that_behave_alike_are_scored_once_in_the_first_spelling(problem, 
 
 
 def test_constants_tell_rules_apart(problem):
-    keys = [candidate_key(problem.read_rule(text)) for text in ("2*pre", "2.0000001*pre", "pre*2")]
+    keys = [candidate_key(problem.read(text)) for text in ("2*pre", "2.0000001*pre", "pre*2")]
     assert keys[0] == keys[2] != keys[1]
 
 
@@ -241,14 +241,14 @@ def test_a_rule_that_the_task_does_not_offer_is_invalid_and_others_are_kept(prob
 
 
 def test_a_fitness_that_is_not_finite_is_invalid(problem, rules, draws, monkeypatch):
-    score = type(problem).score_rules
+    score = type(problem).score
 
     def spoil(self, *args, **kwargs):
         chunk = score(self, *args, **kwargs)
         chunk.fitness[0] = np.nan
         return chunk
 
-    monkeypatch.setattr(type(problem), "score_rules", spoil)
+    monkeypatch.setattr(type(problem), "score", spoil)
     with Evaluator(problem, workers=1, chunk_size=5) as evaluator:
         found = evaluator.evaluate(rules, draws)
     assert found.status == ("invalid", *["ok"] * 4, "invalid", *["ok"] * 4)
@@ -256,14 +256,14 @@ def test_a_fitness_that_is_not_finite_is_invalid(problem, rules, draws, monkeypa
 
 
 def test_an_engine_that_fails_costs_the_candidate(problem, rules, draws, monkeypatch):
-    score = type(problem).score_rules
+    score = type(problem).score
 
     def fail(self, batch, *args, **kwargs):
         if any(rule is rules[4] for rule in batch):
             raise MemoryError if len(batch) > 100 else ZeroDivisionError("no\nidea")
         return score(self, batch, *args, **kwargs)
 
-    monkeypatch.setattr(type(problem), "score_rules", fail)
+    monkeypatch.setattr(type(problem), "score", fail)
     with Evaluator(problem, workers=2) as evaluator:
         found = evaluator.evaluate(rules, draws)
     assert [k for k, status in enumerate(found.status) if status != "ok"] == [4]
@@ -360,7 +360,7 @@ def test_each_fault_of_a_python_task_costs_exactly_its_candidate(faulty, session
     draws = faulty.draws("search")
     values = np.array([*sorted(STATUS), *(np.arange(1, 9) / 4)])
     values = np.random.default_rng(session_seed).permutation(values)
-    rules = [faulty.read_rule(f"pre*{value!r}") for value in values.tolist()]
+    rules = [faulty.read(f"pre*{value!r}") for value in values.tolist()]
     with Evaluator(faulty, workers=2, timeout_s=1.0) as evaluator:
         assert evaluator.backend == "processes"
         found = evaluator.evaluate(rules, draws)
@@ -374,14 +374,14 @@ def test_each_fault_of_a_python_task_costs_exactly_its_candidate(faulty, session
 def test_a_thousand_candidates_of_which_many_die(faulty, session_seed):
     draws = faulty.draws("search")
     values = misbehaving(faulty, 1000, 0.05, session_seed)
-    rules = [faulty.read_rule(f"pre*{value!r}") for value in values.tolist()]
+    rules = [faulty.read(f"pre*{value!r}") for value in values.tolist()]
     with Evaluator(faulty, workers=3, timeout_s=1.0) as evaluator:
         check_outcomes(faulty, values, evaluator.evaluate(rules, draws), draws)
 
 
 def test_a_python_task_scores_the_same_in_any_backend(faulty):
     draws = faulty.draws("search")
-    rules = [faulty.read_rule(f"pre*{value!r}") for value in (0.5, 0.25, 0.75, 9002.0, 9001.0)]
+    rules = [faulty.read(f"pre*{value!r}") for value in (0.5, 0.25, 0.75, 9002.0, 9001.0)]
     found = []
     for backend, workers in (("sequential", 1), ("threads", 3), ("processes", 2)):
         with Evaluator(faulty, workers=workers, backend=backend) as evaluator:
@@ -400,11 +400,11 @@ def test_a_hanging_task_can_be_cancelled(faulty):
         timer.start()
         start = time.monotonic()
         with pytest.raises(EvaluationCancelledError):
-            evaluator.evaluate([faulty.read_rule("pre*9004.0")], draws)
+            evaluator.evaluate([faulty.read("pre*9004.0")], draws)
         assert time.monotonic() - start < 30
         timer.join()
         evaluator.cancel = threading.Event()
-        assert evaluator.evaluate([faulty.read_rule("pre*0.5")], draws).is_ok.all()
+        assert evaluator.evaluate([faulty.read("pre*0.5")], draws).is_ok.all()
 
 
 def test_a_worker_that_dies_while_calls_are_handed_out_ends_nothing():

@@ -17,7 +17,7 @@ def score(problem, texts, *, split="test", count, scale=1.0):
     """Return the Chunk of rules given as text or by the problem's name for them."""
     rules = [problem.known.get(text) or Rule(text) for text in texts]
     draws = problem.draws(split, count=count)
-    return problem.score_rules(rules, np.full(len(rules), scale), draws)
+    return problem.score(rules, np.full(len(rules), scale), draws)
 
 
 def assert_near(values, reference, *, n_reference, rounding=0.0005):
@@ -132,7 +132,7 @@ def test_discrete_table_truth():
     draws = problem.draws("test", count=800)
     fitness = np.concatenate(
         [
-            problem.score_rules(
+            problem.score(
                 [space.decode(np.array(table, np.int8)) for table in part],
                 np.ones(len(part)),
                 draws,

@@ -41,8 +41,8 @@ CONVERGENCE = [
     ("cr-fm-nes", "sphere", 40, 6_000, 1e-8, {}),
     ("cr-fm-nes", "separable", 10, 4_000, 1e-8, {}),
     ("cr-fm-nes", "long axis", 10, 4_000, 1e-8, {}),
-    ("l-shade", "separable", 5, 20_000, 1e-8, {"evaluations": 20_000}),
-    ("l-shade", "rotated", 5, 20_000, 1e-8, {"evaluations": 20_000}),
+    ("l-shade", "separable", 5, 20_000, 1e-8, {"horizon": 20_000}),
+    ("l-shade", "rotated", 5, 20_000, 1e-8, {"horizon": 20_000}),
     ("one-plus-one-es", "sphere", 10, 1_500, 1e-8, {}),
     ("pgpe", "sphere", 10, 1_000, 0.3, {"population": 20}),
     ("pgpe", "sphere", 10, 15_000, 1e-3, {"population": 20, "max_speed": 0.01}),
@@ -267,7 +267,8 @@ def test_candidates_and_means_stay_in_the_bounds_of_each_number(name, is_each):
     space = VectorSpace(3, low=-1.0, high=2.0, sigma0=0.5)
     if is_each:
         space.low, space.high = np.array([-1.0, -0.1, -3.0]), np.array([2.0, 0.1, 0.5])
-    search = SEARCHES.get(name)(space, seed=1, population=12)
+    # Of 12, the cross-entropy method's three best lose their spread early at one seed in fifty.
+    search = SEARCHES.get(name)(space, seed=1, population=20 if name == "cem" else 12)
     best = math.inf
     for _ in range(60):
         points = search.ask()
@@ -385,6 +386,7 @@ def test_openai_es_learns_the_same_with_perturbations_kept_or_made_again(noise):
 
 def test_openai_es_holds_no_population():
     d, n = 20_000, 1024
+    learn(make("openai-es", d), lambda points: np.array(points)[:, 0])  # compiles
     search = make("openai-es", d, population=n)
     tracemalloc.start()
     fitness = np.concatenate([block[:, 0].copy() for block in search.ask_blocks()])
@@ -422,7 +424,7 @@ def test_metropolis_visits_points_by_their_weight():
 
 def test_l_shade_shrinks_its_population_linearly_to_four():
     search = SEARCHES.get("l-shade")(
-        VectorSpace(4, low=-3.0, high=3.0), seed=0, population=40, evaluations=1000
+        VectorSpace(4, low=-3.0, high=3.0), seed=0, population=40, horizon=1000
     )
     loss, sizes, n_used = Quadratic("sphere", 4, 0), [], 0
     while n_used < 1200:

@@ -15,7 +15,7 @@ import pytest
 from evosearch import cli
 from evosearch.errors import InputError, RunCorruptError, RunLockedError
 from evosearch.problem import load_problem
-from evosearch.store import CandidateRow, GenerationRow, RunStore, ValidationRow
+from evosearch.store import CandidateRow, GenerationRecord, GenerationRow, RunStore, ValidationRow
 from evosearch.store import folder as store_folder
 from evosearch.store.folder import MAX_STATE_TEXT, reading
 from evosearch.store.records import (
@@ -87,7 +87,8 @@ def fill(store, n=3, state=None):
         rows = [candidate(f"pre*post*{number}.5"), candidate("w", -np.inf, message="it raised")]
         found = [ValidationRow(f"r{number}", 3, -0.5, -np.inf if number == 2 else -0.4, 0.5, 10)]
         here = state(number) if state else {"number": number}
-        store.append(generation(number), rows, found, here, [("failed", "w: it raised")])
+        record = GenerationRecord(generation(number), rows, found, [("failed", "w: it raised")])
+        store.append([record], here)
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def test_numbers_come_back_to_the_bit(tmp_path):
     values = [-0.0, 0.0, 5e-324, -1.7976931348623157e308, 0.1 + 0.2, 1.0, 123456789012345680.0]
     with new_store(tmp_path / "run") as store:
         rows = [candidate(f"{k}*w", value) for k, value in enumerate(values)]
-        store.append(generation(1), rows, [], {})
+        store.append([GenerationRecord(generation(1), rows)], {})
         again = store.candidates(1)
     assert [repr(row.fitness) for row in again] == [repr(value) for value in values]
     assert chain_digest("", again) == chain_digest("", rows)
@@ -294,19 +295,20 @@ def test_a_second_writer_is_refused_with_the_holders_pid_until_it_dies(folder, h
 def test_readers_see_whole_generations_while_one_writes(folder):
     with RunStore(folder, is_writer=True) as writer, reading(folder) as reader:
         assert len(reader.generations()) == 3
-        writer.append(generation(4), [candidate()], [], {"number": 4})
+        writer.append([GenerationRecord(generation(4), [candidate()])], {"number": 4})
         assert len(reader.generations()) == 4
         assert reader.last_state() == (4, {"number": 4})
 
 
 def test_a_generation_that_fails_half_way_leaves_nothing(folder):
     with RunStore(folder, is_writer=True) as store:
+        broken = [candidate(), candidate(size=object())]
         with pytest.raises(sqlite3.Error):
-            store.append(generation(4), [candidate(), candidate(size=object())], [], {})
+            store.append([GenerationRecord(generation(4), broken)], {})
         assert len(store.generations()) == 3
         assert store.last_state() == (3, {"number": 3})
         with pytest.raises(sqlite3.IntegrityError):
-            store.append(generation(3), [], [], {})
+            store.append([GenerationRecord(generation(3))], {})
 
 
 def test_a_file_that_reads_only_is_readable_with_all_that_was_written(tmp_path, monkeypatch):

@@ -1,0 +1,1 @@
+"""Control: environments and policies that are compiled into one loop over many episodes."""

@@ -1,0 +1,1 @@
+"""Populations of any torch module: many sets of weights scored side by side."""

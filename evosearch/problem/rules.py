@@ -1,0 +1,259 @@
+"""Problems whose candidates are rules: what rules may be made of, and the lives that score them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evosearch.config import Config, RuleConfig
+from evosearch.engine.program import Level, Terminal
+from evosearch.errors import EvosearchError, InputError, unknown_name
+from evosearch.outcome import Lived
+from evosearch.problem.base import Chunk, Draws, Problem
+from evosearch.rules.parser import parse
+from evosearch.rules.rule import Rule
+from evosearch.tasks.base import RuleTask
+
+if TYPE_CHECKING:
+    from evosearch.engine.lifetime import Lifetime, Projection
+    from evosearch.spaces.base import Space
+
+_USER_LEVELS = {"pre": Level.PRE, "post": Level.POST, "mod": Level.NETWORK}
+_MAX_BUILT = 4
+_LARGEST_CHUNK = 64
+
+
+class RuleProblem(Problem):
+    """A problem whose candidates are plasticity rules.
+
+    Attributes:
+        terminals: all that the task offers to rules.
+        known: known rules to compare with, by name.
+        known_scale: the step size factor of each, None for the best on validation draws.
+    """
+
+    kind = "rule"
+
+    def __init__(self, config: Config, *, source: str, folder: Path) -> None:
+        self._built: OrderedDict[tuple[str, str], list[Lifetime]] = OrderedDict()
+        super().__init__(config, source=source, folder=folder)
+
+    @property
+    def rule(self) -> RuleConfig:
+        """What a rule may be made of, and how it acts on weights."""
+        assert self.config.rule is not None, "a problem of rules has a section rule"
+        return self.config.rule
+
+    @property
+    def dtype(self) -> str:
+        """Type of the engine's numbers."""
+        return self.rule.dtype
+
+    @property
+    def eta_factors(self) -> tuple[float, ...]:
+        """Factors of the step size at which rules are scored."""
+        return self.rule.eta_factors
+
+    @property
+    def largest_chunk(self) -> int:
+        """Rules that one call of the engine is given."""
+        return _LARGEST_CHUNK
+
+    def space(self, representation: str = "tree") -> Space:
+        """Return what is searched in one representation.
+
+        Raises:
+            InputError: the problem does not admit it, or a value of it is wrong.
+        """
+        from evosearch.spaces import CoefficientSpace, RuleSpace, TableSpace
+
+        rule = self.rule
+        try:
+            if representation == "tree":
+                return RuleSpace(
+                    rule.terminals,
+                    rule.functions,
+                    constants=rule.constants,
+                    ephemeral=rule.ephemeral,
+                    max_size=rule.max_size,
+                    form=rule.form,
+                )
+            if representation not in self.config.representations:
+                known = ["tree", *self.config.representations]
+                raise unknown_name("representation", representation, known)
+            values = dict(self.config.representations[representation])
+            space = {"coefficients": CoefficientSpace, "table": TableSpace}[representation]
+            return space(**values, form=rule.form)
+        except InputError as error:
+            section = "rule" if representation == "tree" else f"representations.{representation}"
+            raise InputError(f"{self.source}: {section}: {error}") from None
+
+    def step_size(self, split: str) -> float:
+        """Return the step size on a split."""
+        own = self.config.splits[split].eta
+        return self.rule.eta if own is None else own
+
+    def task(self, split: str) -> RuleTask:
+        """Return the built-in task with the settings of a split."""
+        return self._task_class()(
+            self._task_settings(split), dtype=self.dtype, projection=self._projection()
+        )
+
+    def prepare(self, draws: Draws, device: str = "cpu") -> None:
+        """Build the lifetimes of ``draws`` now, e.g. before threads share them."""
+        if self.is_compiled:
+            self.lifetimes(draws)
+
+    def lifetimes(self, draws: Draws) -> list[Lifetime]:
+        """Return the lifetimes of ``draws``, one a condition; the last few are kept."""
+        key = (draws.split, draws.digest)
+        if key not in self._built:
+            self._built[key] = self.task(draws.split).lifetimes(draws.keys, draws.split)
+            while len(self._built) > _MAX_BUILT:
+                self._built.popitem(last=False)
+        else:
+            self._built.move_to_end(key)
+        return self._built[key]
+
+    def score(
+        self,
+        candidates: Sequence[Rule],
+        scales: NDArray[np.float64] | Sequence[float],
+        draws: Draws,
+        device: str = "cpu",
+    ) -> Chunk:
+        """Live the lifetimes of ``draws`` under each rule.
+
+        Args:
+            candidates: n rules.
+            scales: (n,) factors of the step size.
+            draws: which lifetimes.
+            device: ``cpu`` or a torch device.
+
+        Raises:
+            InputError: a rule reads what the task does not offer.
+        """
+        from evosearch.engine.run import run_lifetimes
+        from evosearch.rules.lower import lower
+
+        lifetimes = self.lifetimes(draws)
+        lowered = {id(rule): rule for rule in candidates}
+        programs = {key: lower(rule, self.terminals) for key, rule in lowered.items()}
+        batch = [programs[id(rule)] for rule in candidates]
+        eta = self.step_size(draws.split) * np.asarray(scales, dtype=np.float64)
+        results = [run_lifetimes(life, batch, eta, device=device) for life in lifetimes]
+        scores = self.task(draws.split).score(results, lifetimes, draws.keys)
+        lived = Lived(
+            len(candidates) * len(draws) * len(lifetimes),
+            sum(result.synapse_updates for result in results),
+            sum(result.native_updates for result in results),
+        )
+        return Chunk(
+            scores.per_draw,
+            self.aggregate(scores.per_draw),
+            scores.exploded.mean(axis=1),
+            lived,
+            scores.metrics,
+        )
+
+    def read(self, text: str) -> Rule:
+        """Parse a rule over the terminals that the task offers."""
+        return parse(text, terminals=[terminal.name for terminal in self.terminals])
+
+    def write(self, candidate: Rule) -> str:
+        """Return the text of a rule."""
+        return candidate.text
+
+    def resolve(self, text: str) -> Rule:
+        """Return a rule given by the name of a known one or as text over the terminals."""
+        from evosearch.rules.library import KNOWN, known_rule
+
+        name = text.strip()
+        names = [terminal.name for terminal in self.terminals]
+        if name in self.known:
+            return self.known[name]
+        if name in KNOWN:
+            rule = Rule(known_rule(name).text)
+            missing = sorted(rule.terminals - set(names))
+            if missing:
+                raise InputError(
+                    f"the rule {name} reads {', '.join(missing)}, which {self.name} does not "
+                    f"offer; its terminals are {', '.join(names)}."
+                )
+            return rule
+        if name.isidentifier() and name not in names:
+            raise unknown_name("rule", name, {*KNOWN, *self.known})
+        return parse(text, terminals=names)
+
+    def known_candidate(self, name: str) -> Rule | None:
+        """Return a known rule; None where the section gives a figure alone."""
+        return self.known.get(name)
+
+    def _check_task(self) -> None:
+        self.terminals = self._catalogue()
+        self.known = self._read_known()
+        self._check_rule()
+
+    def _catalogue(self) -> tuple[Terminal, ...]:
+        """Return all terminals that the task offers, those of the rule section first checked."""
+        chosen = self.rule.terminals
+        if not self.is_compiled:
+            return tuple(Terminal(name, _USER_LEVELS.get(name, Level.SYNAPSE)) for name in chosen)
+        task = self._task_class()
+        if not issubclass(task, RuleTask):
+            raise InputError(
+                f"{self.source}: task.kind {self.config.task_kind!r} scores vectors, not rules; "
+                "replace the section [rule] by [vector]."
+            )
+        names = [terminal.name for terminal in task.terminals]
+        for name in chosen:
+            if name not in names:
+                error = unknown_name("terminal", name, names)
+                raise InputError(f"{self.source}: rule.terminals: {error}")
+        return task.terminals
+
+    def _projection(self) -> Projection:
+        from evosearch.engine.lifetime import Projection
+
+        rule = self.rule
+        low, high = rule.clip if rule.clip is not None else (-np.inf, np.inf)
+        return Projection(
+            low=low,
+            high=high,
+            is_zero_diagonal=rule.zero_diagonal,
+            row_norm=rule.row_norm,
+            keeps_sign=rule.sign,
+        )
+
+    def _read_known(self) -> dict[str, Rule]:
+        from evosearch.rules.library import known_rule
+
+        rules: dict[str, Rule] = {}
+        for name, entry in self.config.known.items():
+            where = f"{self.source}: known.{name}"
+            if entry.baseline is not None:
+                raise InputError(f"{where}: a rule is given by library or text, not by baseline.")
+            if entry.value is not None:
+                continue
+            try:
+                text = entry.text if entry.text is not None else known_rule(str(entry.library)).text
+                rules[name] = self.read(text)
+            except EvosearchError as error:
+                raise InputError(f"{where}: {error}") from None
+        return rules
+
+    def _check_rule(self) -> None:
+        self.space("tree")
+        for name, values in self.config.representations.items():
+            for key in ("basis", "entries"):
+                for text in values.get(key, ()):
+                    try:
+                        self.read(text)
+                    except InputError as error:
+                        where = f"{self.source}: representations.{name}.{key}"
+                        raise InputError(f"{where}: {error}") from None
