@@ -17,6 +17,7 @@ from evosearch.display import LiveDisplay
 from evosearch.errors import InputError
 from evosearch.loop import BUDGET, DONE, TARGET, TIME, Progress
 from evosearch.outcome import FloatArray, plain_evaluation
+from evosearch.populations import LowRank
 from evosearch.search.base import Search
 from evosearch.search.vectors import asked
 from evosearch.signals import StopRequest, stop_on_signals
@@ -25,6 +26,7 @@ Score: TypeAlias = Callable[[NDArray[Any]], Any]
 """Points (n, d), float64 or float32, to fitness (n,); higher is better."""
 
 SECONDS_BEFORE_DISPLAY = 2.0
+_LOW_RANK_BLOCK = 64
 COLUMNS = ("generation", "evaluations", "best", "median", "cpu_s")
 
 
@@ -143,7 +145,7 @@ class _Drive:
         found: list[FloatArray] = []
         room = self._budget - self._evaluations
         candidates, blocks = asked(self._search)
-        for block in _joined(blocks, self._n_together):
+        for block in _joined(_written_out(blocks), self._n_together):
             if self._stop.event.is_set():
                 return self._stop.reason or "interrupt"
             # The rest of a generation that is cut is asked as well: a search counts what it asked.
@@ -262,6 +264,16 @@ def fitness_of(values: Any, n: int) -> FloatArray:
         )
     fitness[~np.isfinite(fitness)] = -np.inf
     return fitness
+
+
+def _written_out(blocks: Iterable[Any]) -> Iterator[NDArray[Any]]:
+    """Yield blocks (n, d); a population of low rank in parts, so that it is never whole."""
+    for block in blocks:
+        if not isinstance(block, LowRank):
+            yield block
+            continue
+        for start in range(0, len(block), _LOW_RANK_BLOCK):
+            yield block[start : start + _LOW_RANK_BLOCK].dense()
 
 
 def _joined(blocks: Iterable[NDArray[Any]], n: int) -> Iterator[NDArray[Any]]:

@@ -60,6 +60,7 @@ NEVER_IMPORTS = {
         "evosearch.problem",
         *RUNNING,
     ),
+    "evosearch.modules": ("evosearch.search", "evosearch.tasks", "evosearch.problem", *RUNNING),
     "evosearch.data": (
         "evosearch.engine",
         "evosearch.tasks",

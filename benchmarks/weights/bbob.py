@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cma
 import numpy as np
 
 from evosearch.driver import drive
@@ -61,7 +62,10 @@ def settings_of(name: str, budget: int) -> dict[str, Any]:
 
 
 def precision(name: str, function: int, dimension: int, instance: int, budget: int) -> float:
-    """Return how far above the optimum the best scored point of one run lies."""
+    """Return how far above the optimum the best scored point of one run lies.
+
+    The name ``pycma`` stands for pycma itself with its default options and endings.
+    """
     settings = BbobSettings.model_validate(
         {"function": function, "dimension": dimension, "instance": instance}
     )
@@ -69,6 +73,8 @@ def precision(name: str, function: int, dimension: int, instance: int, budget: i
     domain = task.domain()
     space = VectorSpace(dimension, x0=domain.x0, sigma0=domain.sigma0)
     seed = 1000 * instance + function
+    if name == "pycma":
+        return pycma_precision(task, seed, budget)
     search = SEARCHES.get(name.partition(":")[0])(space, seed=seed, **settings_of(name, budget))
 
     def score(points: np.ndarray) -> np.ndarray:
@@ -77,6 +83,21 @@ def precision(name: str, function: int, dimension: int, instance: int, budget: i
     found = drive(search, score, budget=budget, target=-SOLVED, show_progress=False)
     # A search's favourites are scored beyond the budget and do not count.
     return float(-np.nanmax(found.history["best"]))
+
+
+def pycma_precision(task: BbobTask, seed: int, budget: int) -> float:
+    """Return the same of one run of pycma without restarts."""
+    domain = task.domain()
+    options = {"verbose": -9, "verb_log": 0, "seed": seed, "maxfevals": budget, "ftarget": SOLVED}
+    es = cma.CMAEvolutionStrategy(domain.x0, domain.sigma0, options)
+    best, n_left = np.inf, budget
+    while n_left > 0 and not es.stop():
+        points = es.ask()
+        losses = -task.score(np.array(points), [(0,)], "search").per_draw[:, 0]
+        best = min(best, float(losses[:n_left].min()))
+        n_left -= len(losses)
+        es.tell(points, losses.tolist())
+    return best
 
 
 def measure(name: str, dimension: int, multiple: int) -> dict[str, Any]:

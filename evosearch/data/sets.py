@@ -28,6 +28,8 @@ DIGESTS: dict[str, tuple[str, ...]] = {
         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     ),
 }
+# Inputs and classes, known before a file is read.
+SIZES = {"digits": (64, 10), "mnist": (784, 10), "fashion_mnist": (784, 10)}
 _VALIDATION = 10_000
 
 
@@ -65,6 +67,21 @@ def load_data(name: str, n_validation: int | None = None) -> DataSet:
     for part in (data.train, data.validation, data.test):
         check_examples(name, part, data.n_classes)
     return data
+
+
+def data_size(name: str) -> tuple[int, int]:
+    """Return inputs and classes of a data set; only of one of the user's is a file read.
+
+    Args:
+        name: as of ``load_data``.
+
+    Raises:
+        InputError: a file of the user's is missing or wrong.
+    """
+    if name in SIZES:
+        return SIZES[name]
+    data = load_data(name)
+    return data.n_inputs, data.n_classes
 
 
 def _digits() -> Examples:

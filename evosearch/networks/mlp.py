@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evosearch.networks.parted import PartedLowRank
 from evosearch.outcome import FloatArray
+from evosearch.parted import PartedLowRank
 from evosearch.populations import LowRank
 
 if TYPE_CHECKING:

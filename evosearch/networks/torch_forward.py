@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from evosearch.networks.mlp import Batch, Mlp
-from evosearch.networks.parted import PartedLowRank
 from evosearch.networks.vectors import LANES
 from evosearch.outcome import FloatArray
+from evosearch.parted import PartedLowRank
 from evosearch.populations import LowRank
 
 # Candidates at a time whose weights are written out; part of what is computed on a device.

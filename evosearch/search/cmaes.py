@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from evosearch.errors import InputError
 from evosearch.outcome import Evaluation, FloatArray
 from evosearch.search.base import (
     SEARCHES,
@@ -21,7 +20,7 @@ from evosearch.search.base import (
     rng_state,
     usable_fitness,
 )
-from evosearch.search.pycma import Bounds, Covariance, Strategy
+from evosearch.search.pycma import Covariance, Strategy, bounds_of
 
 
 class CmaesSettings(SearchSettings):
@@ -50,6 +49,12 @@ class CmaesSettings(SearchSettings):
     growth: float = Field(2.0, ge=1.0, le=10.0, description="population factor of a restart")
     tolerance: float = Field(
         1e-9, ge=0, description="it has converged where all steps are shorter than this"
+    )
+    flat: float | None = Field(
+        None,
+        ge=0,
+        description="it has converged where the best of recent generations differ by less; "
+        "default: 1e-11, for coefficients of rules 0",
     )
     patience: int = Field(
         0,
@@ -105,13 +110,16 @@ class CmaEs(Search):
         self._population0 = s.population or 4 + int(3 * math.log(space.dimension))
         self._sigma0 = s.sigma0 if s.sigma0 is not None else space.sigma0
         self._l1 = s.l1 if s.l1 is not None else getattr(space, "l1", 0.0)
-        self._bounds = _bounds(space, list(s.integers))
+        is_rule = space.kind == "coefficients"
+        self._flat = s.flat if s.flat is not None else 0.0 if is_rule else 1e-11
+        self._bounds = bounds_of(space, list(s.integers))
         self._n_large = 0
         self._cost = {"large": 0, "small": 0}
         self._regime = "large"
         self._is_done = False
         self._best = -math.inf
         self._n_stalled = 0
+        self._recent: list[float] = []
         self._batch: list[FloatArray] = []
         self._scores: list[float] = []
         self._before_batch: State = {}
@@ -179,7 +187,7 @@ class CmaEs(Search):
         return self.space.clip(visible) if self.settings.integers else visible
 
     def _start(self, x0: FloatArray, sigma0: float, population: int) -> Strategy:
-        self._best, self._n_stalled = -math.inf, 0
+        self._best, self._n_stalled, self._recent = -math.inf, 0, []
         return self._new_strategy(x0, sigma0, population)
 
     def _new_strategy(self, x0: FloatArray, sigma0: float, population: int) -> Strategy:
@@ -200,8 +208,14 @@ class CmaEs(Search):
             self._best, self._n_stalled = best, 0
         else:
             self._n_stalled += 1
-        is_stuck = self._n_stalled >= self._patience()
-        if is_stuck or self._strategy.has_converged(self.settings.tolerance):
+        n_recent = 10 + math.ceil(30 * self.space.dimension / self._strategy.population)
+        self._recent = [*self._recent, best][-n_recent:]
+        is_flat = len(self._recent) == n_recent and np.ptp(self._recent) < self._flat
+        if (
+            is_flat
+            or self._n_stalled >= self._patience()
+            or self._strategy.has_converged(self.settings.tolerance)
+        ):
             self._restart()
 
     def _patience(self) -> int:
@@ -243,6 +257,7 @@ class CmaEs(Search):
             "is_done": self._is_done,
             "best": self._best if math.isfinite(self._best) else None,
             "n_stalled": self._n_stalled,
+            "recent": np.array(self._recent),
             **self._strategy.state_dict(),
         }
 
@@ -259,28 +274,8 @@ class CmaEs(Search):
         self._strategy.load_state_dict(state)
         self._best = -math.inf if state["best"] is None else float(state["best"])
         self._n_stalled = int(state["n_stalled"])
+        self._recent = np.asarray(state["recent"], dtype=np.float64).tolist()
         restore_rng(self._rng, state["rng"])
-
-
-def _bounds(space: Any, integers: list[int]) -> Bounds:
-    """Return the bounds of the space; those of integers half a step outside the whole numbers."""
-    outside = [k for k in integers if k >= space.dimension]
-    if outside:
-        raise InputError(
-            f"search 'cmaes': integers names position {outside[0]}; a vector has "
-            f"{space.dimension} numbers, and the first is 0."
-        )
-    if not integers:
-        return space.low, space.high
-    low, high = (
-        None if bound is None else np.array(np.broadcast_to(bound, (space.dimension,)))
-        for bound in (space.low, space.high)
-    )
-    if low is not None:
-        low[integers] = np.ceil(low[integers]) - 0.5
-    if high is not None:
-        high[integers] = np.floor(high[integers]) + 0.5
-    return low, high
 
 
 def _losses(scores: FloatArray) -> list[float]:

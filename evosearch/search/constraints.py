@@ -27,7 +27,8 @@ class AugmentedLagrangian:
     generation, ``update`` moves the multipliers l along the constraints at the mean of the search
     and changes the weights w, until the least loss lies where the constrained optimum is. So the
     loss changes from generation to generation, and a search must neither restart nor stop when a
-    loss of old is not reached again: for ``cmaes``, ``restarts="none"`` and a great ``patience``.
+    loss of old is not reached again: for ``cmaes``, ``restarts="none"``, ``flat=0`` and a great
+    ``patience``.
 
     Source: A. Atamna, A. Auger, N. Hansen, "Linearly Convergent Evolution Strategies via Augmented
     Lagrangian Constraint Handling", FOGA 2017, algorithm 1, with a faster change of weights, which

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from evosearch.errors import InputError
-from evosearch.networks.parted import PartedLowRank, layers_of, unit_parts
 from evosearch.outcome import FloatArray
+from evosearch.parted import PartedLowRank, layers_of, unit_parts
 from evosearch.populations import LowRank
 from evosearch.search.base import SEARCHES, restore_rng, rng_state
 from evosearch.search.optimizers import adam_step

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from evosearch.errors import InputError
 from evosearch.outcome import FloatArray
 
 Covariance: TypeAlias = Literal["full", "separable", "vd", "vkd"]
@@ -205,6 +206,27 @@ class Strategy:
         for parent in parents:
             holder = getattr(holder, parent, None)
         return holder, name
+
+
+def bounds_of(space: Any, integers: list[int]) -> Bounds:
+    """Return the bounds of the space; those of integers half a step outside the whole numbers."""
+    outside = [k for k in integers if k >= space.dimension]
+    if outside:
+        raise InputError(
+            f"search 'cmaes': integers names position {outside[0]}; a vector has "
+            f"{space.dimension} numbers, and the first is 0."
+        )
+    if not integers:
+        return space.low, space.high
+    low, high = (
+        None if bound is None else np.array(np.broadcast_to(bound, (space.dimension,)))
+        for bound in (space.low, space.high)
+    )
+    if low is not None:
+        low[integers] = np.ceil(low[integers]) - 0.5
+    if high is not None:
+        high[integers] = np.floor(high[integers]) + 0.5
+    return low, high
 
 
 def _covariance_options(

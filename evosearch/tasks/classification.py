@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from threading import Lock
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -24,6 +24,9 @@ from evosearch.tasks.base import (
     VectorTask,
     draw_rng,
 )
+
+if TYPE_CHECKING:
+    from evosearch.data import DataSet
 
 # Minibatches that are kept laid out: those of one generation, for all its blocks.
 _KEPT = 8
@@ -79,11 +82,13 @@ class ClassificationTask(VectorTask):
 
     def __init__(self, settings: Any, *, seed: int, device: str = "cpu") -> None:
         super().__init__(settings, seed=seed, device=device)
-        self._data = _load(self.settings.data, self.settings.n_validation)
-        sizes = (self._data.n_inputs, *self.settings.hidden, self._data.n_classes)
+        sizes = _sizes(self.settings.data, self.settings.hidden)
         self.network = Mlp(sizes, self.settings.activation, self.settings.dtype)
         self._batches: OrderedDict[tuple[str, Key], Batch] = OrderedDict()
         self._lock = Lock()
+
+    def prepare(self) -> None:
+        """Read the data, and check that a minibatch fits into it."""
         if self.settings.batch > len(self._data.train):
             raise InputError(
                 f"batch is {self.settings.batch}; the training part of {self.settings.data!r} has "
@@ -145,11 +150,22 @@ class ClassificationTask(VectorTask):
         return score_on_device(self.network, points, batch, measure, self.device)
 
     @cached_property
+    def _data(self) -> DataSet:
+        return _load(self.settings.data, self.settings.n_validation)
+
+    @cached_property
     def _start(self) -> FloatArray:
         return _start(self.network, self.seed)
 
 
-def _load(data: str, n_validation: int | None) -> Any:
+def _sizes(data: str, hidden: tuple[int, ...]) -> tuple[int, ...]:
+    from evosearch.data import data_size
+
+    n_inputs, n_classes = data_size(data)
+    return n_inputs, *hidden, n_classes
+
+
+def _load(data: str, n_validation: int | None) -> DataSet:
     from evosearch.data import load_data
 
     return load_data(data, n_validation)
@@ -171,6 +187,6 @@ def _adam(
     from evosearch.networks.adam import train_adam
 
     whole = _load(data, n_validation)
-    network = Mlp((whole.n_inputs, *hidden, whole.n_classes), activation)
+    network = Mlp(_sizes(data, hidden), activation)
     start = _start(network, seed)
     return train_adam(network, whole.train, start, epochs=epochs, seed=seed)

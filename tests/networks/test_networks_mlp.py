@@ -11,8 +11,8 @@ import pytest
 from evosearch.data.base import examples
 from evosearch.networks.adam import train_adam
 from evosearch.networks.mlp import ACTIVATIONS, MEASURES, Mlp
-from evosearch.networks.parted import PartedLowRank, layers_of, unit_parts
 from evosearch.networks.torch_forward import score_on_device
+from evosearch.parted import PartedLowRank, layers_of, unit_parts
 from evosearch.populations import LowRank
 
 # float32 sums of up to 64 products; losses are means of numbers about 1.

@@ -117,6 +117,7 @@ def test_equals_pycma_on_equal_samples_for_a_hundred_generations(covariance, dim
         restarts="none",
         covariance=covariance,
         tolerance=0.0,
+        flat=0.0,
         patience=1000,
     )
     samples = []
@@ -238,3 +239,21 @@ def test_nothing_is_printed_for_small_dimensions(capsys):
     learn(CmaEs(VectorSpace(3), covariance="vd"), lambda x: np.abs(np.asarray(x)).sum(axis=1))
 
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_descent_that_sees_flat_losses_ends_after_recent_generations_only():
+    """30 d / population + 10 generations, as pycma: 30 * 4 / 8 + 10 = 25."""
+    search = CmaEs(VectorSpace(4), population=8, restarts="none")
+    learn(search, lambda x: np.ones(len(x)), 24)
+    assert not search.is_done
+    learn(search, lambda x: np.ones(len(x)))
+    assert search.is_done
+
+
+def test_a_descent_without_improvement_ends_after_its_patience():
+    """By default 100 + 100 d^1.5 / population generations: 100 + 800 / 8 = 200."""
+    search = CmaEs(VectorSpace(4), population=8, restarts="none", flat=0.0)
+    learn(search, lambda x: np.ones(len(x)), 200)
+    assert not search.is_done
+    learn(search, lambda x: np.ones(len(x)))
+    assert search.is_done

@@ -46,7 +46,7 @@ PROBLEMS = [
 
 
 def make(name="cmaes", seed=0):
-    settings = {"restarts": "none", "patience": 10**9} if name == "cmaes" else {}
+    settings = {"restarts": "none", "patience": 10**9, "flat": 0.0} if name == "cmaes" else {}
     return SEARCHES.get(name)(VectorSpace(6, x0=3.0), seed=seed, **settings)
 
 

@@ -9,7 +9,7 @@ import pytest
 from search_problems import evaluation, stored
 
 from evosearch.errors import InputError
-from evosearch.networks.parted import PartedLowRank
+from evosearch.parted import PartedLowRank
 from evosearch.populations import LowRank
 from evosearch.search.base import SEARCHES
 from evosearch.search.optimizers import adam_step

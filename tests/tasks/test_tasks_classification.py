@@ -137,4 +137,4 @@ def test_search_of_low_rank_learns_digits_without_a_gradient():
 
 def test_minibatch_beyond_the_training_part_is_refused():
     with pytest.raises(InputError, match="batch is 2000; the training part of 'digits' has 1077"):
-        make(batch=2000)
+        make(batch=2000).prepare()

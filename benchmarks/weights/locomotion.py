@@ -4,8 +4,8 @@ Each run is the shipped problem as it is: one record for a problem, search and s
 of what was validated. Steps are those of the searches' episodes, which these worlds never end
 early; validation and test are not counted. Seconds are of one process and include validation.
 
-    python benchmarks/weights/mujoco.py swimmer half_cheetah --searches ars random --seeds 3
-    python benchmarks/weights/mujoco.py --draw    # the table and the picture, from the records
+    python benchmarks/weights/locomotion.py swimmer half_cheetah --searches ars random --seeds 3
+    python benchmarks/weights/locomotion.py --draw    # the table and the picture, from the records
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 
-import evosearch as es
 from evosearch.api import finished_run
 from evosearch.problem import load_problem
-from evosearch.store import reading
+from evosearch.store.folder import reading
 
 RECORDS = Path(__file__).parent / "records"
 PICTURE = Path(__file__).parents[2] / "docs" / "pictures" / "mujoco.png"
@@ -52,7 +51,6 @@ def as_record(run: Any, problem: Any) -> dict[str, Any]:
     """Return what a run has shown."""
     facts, history = run.to_json(), run.history()
     steps = steps_of_an_evaluation(problem)
-    champion = run.candidate(problem)
     with reading(run.path) as store:
         validations = store.validations()
     return {
@@ -65,7 +63,6 @@ def as_record(run: Any, problem: Any) -> dict[str, Any]:
         "steps": facts["evaluations"] * steps,
         "wall_s": round(facts["wall_s"], 1),
         "test": run.champion.fitness["test"],
-        "test_episodes": tested(problem, champion),
         "baselines": run.baselines,
         "generations": [
             {"evaluations": int(n), "steps": int(n) * steps, "median": round(float(median), 1)}
@@ -84,84 +81,83 @@ def steps_of_an_evaluation(problem: Any) -> int:
     return draws * int(problem.task("search").settings.time_limit)
 
 
-def tested(problem: Any, champion: Any) -> dict[str, float]:
-    """Return how the returns of a champion are spread over the test episodes."""
-    score = es.evaluate(problem, champion, split="test", workers=1)
-    returns = np.asarray(score.per_draw)
-    return {
-        "episodes": len(returns),
-        "mean": round(float(returns.mean()), 1),
-        "sd": round(float(returns.std(ddof=1)), 1),
-        "least": round(float(returns.min()), 1),
-    }
+def records() -> list[dict[str, Any]]:
+    """Return all records."""
+    return [json.loads(path.read_text()) for path in sorted(RECORDS.glob("mujoco-*.json"))]
 
 
-def records() -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """Return all records by problem and search, by rising seed."""
-    found = defaultdict(list)
-    for path in sorted(RECORDS.glob("mujoco-*.json")):
-        record = json.loads(path.read_text())
-        found[record["problem"], record["search"]].append(record)
-    return dict(found)
+def groups(found: list[dict[str, Any]], name: str) -> dict[tuple[str, int], list[dict[str, Any]]]:
+    """Return the records of a problem by search and evaluations made, by rising seed."""
+    grouped = defaultdict(list)
+    for record in found:
+        if record["problem"] == name:
+            grouped[record["search"], record["evaluations"]].append(record)
+    return dict(grouped)
 
 
-def table(found: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
-    """Return a markdown table: a row for each search, then what stands beside it."""
+def table(found: list[dict[str, Any]]) -> str:
+    """Return a markdown table: what stands beside the searches, then a row for each of them."""
     lines = [
         "| problem | search | seeds | episodes | steps | CPU s | mean test return | each seed |",
         "|---|---|---:|---:|---:|---:|---:|---|",
     ]
     for name in PROBLEMS:
-        of_problem = {search: rows for (p, search), rows in found.items() if p == name}
-        for search, rows in of_problem.items():
-            tests = [row["test"] for row in rows]
-            spread = f" ± {np.std(tests, ddof=1):,.0f}" if len(tests) > 1 else ""
-            episodes, steps, cpu_s = (
-                np.mean([row[key] for row in rows]) for key in ("evaluations", "steps", "cpu_s")
-            )
-            lines.append(
-                f"| {name} | {search} | {len(rows)} | {episodes:,.0f} | {steps:,.0f} | "
-                f"{cpu_s:,.0f} | {np.mean(tests):,.1f}{spread} | "
-                f"{', '.join(f'{test:,.1f}' for test in tests)} |"
-            )
-        for baseline, test in next(iter(of_problem.values()), [{"baselines": {}}])[0][
-            "baselines"
-        ].items():
-            lines.append(f"| {name} | *{baseline}* | | | | | {test:,.1f} | |")
+        grouped = groups(found, name)
+        for rows in list(grouped.values())[:1]:
+            for baseline, test in rows[0]["baselines"].items():
+                lines.append(f"| {name} | *{baseline}* | | | | | {test:,.1f} | |")
+        for (search, evaluations), rows in grouped.items():
+            lines.append(f"| {name} | {search} | {len(rows)} | {evaluations:,} | {summary(rows)} |")
     return "\n".join(lines)
 
 
-def draw(found: dict[tuple[str, str], list[dict[str, Any]]]) -> None:
-    """Draw the curves of all seeds, a panel for each problem."""
+def summary(rows: list[dict[str, Any]]) -> str:
+    """Return steps, seconds and test returns of seeds, as cells of a table."""
+    tests = [row["test"] for row in rows]
+    spread = f" ± {np.std(tests, ddof=1):,.1f}" if len(tests) > 1 else ""
+    cpu_s = np.mean([row["cpu_s"] for row in rows])
+    each = ", ".join(f"{test:,.1f}" for test in tests)
+    return f"{rows[0]['steps']:,} | {cpu_s:,.0f} | {np.mean(tests):,.1f}{spread} | {each}"
+
+
+def draw(found: list[dict[str, Any]]) -> None:
+    """Draw the curves of all runs, a panel for each problem."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, panels = plt.subplots(1, len(PROBLEMS), figsize=(10, 3.8), layout="constrained")
-    colours = {"ars": "C0", "random": "0.55"}
+    figure, panels = plt.subplots(1, len(PROBLEMS), figsize=(11, 4), layout="constrained")
     for panel, name in zip(panels, PROBLEMS, strict=True):
-        for (problem, search), rows in found.items():
-            if problem != name:
-                continue
-            for k, row in enumerate(rows):
-                label = f"{search}, {len(rows)} seeds" if len(rows) > 1 else f"{search}, 1 seed"
-                draw_run(panel, row, colours.get(search), label if k == 0 else None)
-        panel.set(title=load_problem(name).config.title, xlabel="steps of the search")
+        for record in found:
+            if record["problem"] == name:
+                draw_run(panel, record)
+        panel.set(title=load_problem(name).config.title, xlabel="steps of the search's episodes")
         panel.spines[["top", "right"]].set_visible(False)
         panel.xaxis.set_major_formatter("{x:,.0f}")
-        panel.legend(frameon=False)
-    panels[0].set_ylabel("mean return of the best so far\non validation episodes")
+        panel.legend(frameon=False, fontsize=8)
+    panels[0].set_ylabel("return of an episode of 1,000 steps")
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(PICTURE, dpi=130)
 
 
-def draw_run(panel: Any, row: dict[str, Any], colour: str | None, label: str | None) -> None:
-    """Draw what a run has validated, as the best so far, and its champion on test draws."""
-    steps = row["steps"] / row["evaluations"]
-    at = [point["evaluations"] * steps for point in row["validations"]]
-    best = np.maximum.accumulate([point["validation"] for point in row["validations"]])
-    panel.plot(at, best, color=colour, lw=1.4, marker=".", label=label)
+def draw_run(panel: Any, record: dict[str, Any]) -> None:
+    """Draw one run: the median of its candidates, what was validated, and its test score."""
+    is_random = record["search"] == "random"
+    colour = "0.55" if is_random else f"C{record['seed']}"
+    per_evaluation = record["steps"] / record["evaluations"]
+    # Rewards come at an even pace, so that a part of an episode stands for the whole.
+    whole = 1000 / per_evaluation
+    points = record["generations"]
+    at, median = [p["steps"] for p in points], [p["median"] * whole for p in points]
+    panel.plot(at, median, color=colour, lw=0.7, alpha=0.5)
+    validated = defaultdict(lambda: -np.inf)
+    for point in record["validations"]:
+        steps = point["evaluations"] * per_evaluation
+        validated[steps] = max(validated[steps], point["validation"])
+    best = np.maximum.accumulate(list(validated.values()))
+    label = f"{record['search']}, seed {record['seed']}: {record['test']:,.0f} on test"
+    panel.plot(list(validated), best, color=colour, lw=1.6, marker="o", ms=4, label=label)
 
 
 def main() -> None:
