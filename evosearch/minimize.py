@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evosearch.driver import drive
+from evosearch.driver import DriveResult, drive
 from evosearch.errors import InputError, RunError
 from evosearch.outcome import FloatArray
 from evosearch.search.base import SEARCHES
@@ -30,7 +30,7 @@ class MinimizeResult:
 
     Attributes:
         x: (d,) the best point.
-        loss: the function there; infinite where it had no value anywhere.
+        loss: the function there; infinite where it had no value anywhere, or no point was allowed.
         evaluations: points at which the function was asked.
         generations: times that the search was asked.
         failures: points at which it had no finite value.
@@ -67,6 +67,7 @@ def minimize(
     *,
     search: str = "cmaes",
     bounds: tuple[Bound, Bound] | None = None,
+    constraints: Function | None = None,
     sigma0: float | None = None,
     budget: int = 10_000,
     seed: int = 0,
@@ -88,6 +89,9 @@ def minimize(
         x0: where to start, (d,) or a number; None for the middle of the bounds.
         search: name of a search over vectors (``evosearch list searches``).
         bounds: least and greatest value, each one number, one for each of the point's, or None.
+        constraints: a point (d,) to values (m,) that are all at most 0 where it is allowed; with
+            ``is_batched`` points (n, d) to (n, m). For ``cmaes`` alone, by an augmented Lagrangian;
+            it asks ``fun`` at one more point each generation.
         sigma0: size of the first steps; default .3 of the bounds' distance, 1 without bounds.
         budget: points at which ``fun`` is asked, at least 1.
         seed: at least 0; the same seed gives the same result for any number of workers.
@@ -117,17 +121,20 @@ def minimize(
     if "horizon" in cls.Settings.model_fields:
         settings.setdefault("horizon", budget)
     losses = _Losses(fun, frame, is_batched=is_batched, workers=workers)
+    limits: dict[str, Any] = {
+        "budget": budget,
+        "time_s": time_s,
+        "target": None if target is None else -target,
+        "title": f"minimize · {search}",
+        "on_progress": on_progress,
+        "show_progress": show_progress,
+    }
     with losses:
-        found = drive(
-            cls(frame.space, seed=seed, **settings),
-            losses,
-            budget=budget,
-            time_s=time_s,
-            target=None if target is None else -target,
-            title=f"minimize · {search}",
-            on_progress=on_progress,
-            show_progress=show_progress,
-        )
+        if constraints is None:
+            found = drive(cls(frame.space, seed=seed, **settings), losses, **limits)
+        else:
+            allowed = _Allowed(constraints, frame, is_batched=is_batched)
+            found = _drive_constrained(search, losses, allowed, settings | {"seed": seed}, limits)
     history = dict(found.history)
     history |= {name: -history[name] for name in ("best", "median")}
     return MinimizeResult(
@@ -168,6 +175,53 @@ class _Frame:
         if not self._is_box:
             return np.array(points, dtype=np.float64)
         return self._outer.clip(self._low + points * self._width)
+
+
+class _Allowed:
+    """The user's constraints at points of the search."""
+
+    def __init__(self, constraints: Function, frame: _Frame, *, is_batched: bool) -> None:
+        self._constraints, self.frame, self._is_batched = constraints, frame, is_batched
+
+    def __call__(self, points: FloatArray) -> Any:
+        """Return values (n, m) of points (n, d)."""
+        x = self.frame.outside(points)
+        if self._is_batched:
+            return self._constraints(x)
+        return np.array([np.atleast_1d(self._constraints(point)) for point in x], np.float64)
+
+
+def _drive_constrained(
+    name: str,
+    losses: _Losses,
+    allowed: _Allowed,
+    settings: dict[str, Any],
+    limits: dict[str, Any],
+) -> DriveResult:
+    """Drive CMA-ES on an augmented Lagrangian; the best is the best point that is allowed."""
+    from evosearch.search.constraints import AugmentedLagrangian
+
+    if name != "cmaes" or limits["target"] is not None:
+        given = f"search {name!r}" if name != "cmaes" else "a target"
+        raise InputError(f"constraints do not go with {given}; use cmaes, and a budget or time_s.")
+    own: dict[str, Any] = {"restarts": "none", "flat": 0.0, "patience": 10**9}
+    search = SEARCHES.get(name)(allowed.frame.space, **(own | settings))
+    lagrangian = AugmentedLagrangian(lambda points: -losses(points), allowed)
+    on_progress = limits.pop("on_progress")
+
+    def adapt(progress: Progress) -> None:
+        lagrangian.update(search.favourites()[0])
+        if on_progress is not None:
+            on_progress(progress)
+
+    found = drive(search, lambda x: -lagrangian(x), is_fresh=True, on_progress=adapt, **limits)
+    best = found.best if lagrangian.x is None else lagrangian.x
+    return replace(
+        found,
+        best=best,
+        fitness=-lagrangian.loss,
+        evaluations=found.evaluations + found.generations,
+    )
 
 
 class _Losses:

@@ -117,8 +117,8 @@ def test_every_problem_has_a_quick_preset_that_is_less_work(name):
     assert quick.splits["search"].draws <= slow.splits["search"].draws
     for search, config in quick.searches.items():
         assert config.budget <= slow.searches[search].budget
-        # A vector costs a small part of what a rule's lifetimes do.
-        assert config.budget <= (2000 if slow.rule else 300_000)
+        # A vector may cost a millionth of what a rule's lifetimes do.
+        assert config.budget <= 2000 or slow.rule is None
 
 
 @pytest.mark.parametrize(("name", "path"), list(keys_to_misspell()))

@@ -156,3 +156,45 @@ def test_history_holds_losses_that_fall():
     assert (np.diff(result.history["best"]) <= 0).all()
     assert result.history["evaluations"][-1] == result.evaluations
     assert len(result.history["median"]) == result.generations
+
+
+@pytest.mark.parametrize("is_batched", [False, True])
+def test_a_constrained_optimum_is_found_from_inside(is_batched):
+    def far(x):
+        return (x**2).sum(axis=-1)
+
+    def at_least_one(x):
+        return 1.0 - x[..., :1]
+
+    result = es.minimize(
+        far, np.full(4, 3.0), constraints=at_least_one, budget=4000, seed=1, is_batched=is_batched
+    )
+
+    assert result.x[0] >= 1.0
+    assert result.loss == pytest.approx(1.0, abs=1e-3)
+    assert result.loss == far(result.x)
+
+
+def test_constraints_that_nothing_meets_leave_an_infinite_loss():
+    result = es.minimize(bowl, np.zeros(3), constraints=lambda x: 1.0, budget=200)
+
+    assert result.loss == np.inf
+    assert result.x.shape == (3,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"search": "snes"}, "constraints do not go with search 'snes'"),
+        ({"target": 1.0}, "constraints do not go with a target"),
+        (
+            {"constraints": lambda x: x[:, 0], "is_batched": True, "fun": bowls},
+            "one column a const",
+        ),
+    ],
+)
+def test_constraints_that_fit_nothing_are_refused(arguments, words):
+    given = {"fun": bowl, "x0": np.zeros(3), "constraints": lambda x: x, **arguments}
+
+    with pytest.raises(InputError, match=words):
+        es.minimize(**given)

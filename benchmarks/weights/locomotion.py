@@ -26,6 +26,11 @@ from evosearch.store.folder import reading
 RECORDS = Path(__file__).parent / "records"
 PICTURE = Path(__file__).parents[2] / "docs" / "pictures" / "mujoco.png"
 PROBLEMS = ("swimmer", "half_cheetah")
+BELOW = (0.5, -0.16)
+LEGEND = (
+    "lines: median of a generation, scaled to 1,000 steps; dots: its best on validation episodes; "
+    "stars and numbers: the champion on test episodes"
+)
 
 
 def measure(name: str, search: str, seed: int, budget: int | None, time_s: float | None) -> None:
@@ -127,43 +132,42 @@ def draw(found: list[dict[str, Any]]) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, panels = plt.subplots(1, len(PROBLEMS), figsize=(11, 4), layout="constrained")
+    figure, panels = plt.subplots(1, len(PROBLEMS), figsize=(11, 4.6), layout="constrained")
     for panel, name in zip(panels, PROBLEMS, strict=True):
         for record in found:
             if record["problem"] == name:
                 draw_run(panel, record)
-        panel.set(title=load_problem(name).config.title, xlabel="steps of the search's episodes")
+        panel.set(title=load_problem(name).config.title, xlabel="thousand steps")
         panel.spines[["top", "right"]].set_visible(False)
-        panel.xaxis.set_major_formatter("{x:,.0f}")
-        panel.legend(frameon=False, fontsize=8)
-    panels[0].set_ylabel("return of an episode of 1,000 steps")
+        panel.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:,.0f}")
+        panel.legend(frameon=False, fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=BELOW)
+    panels[0].set_ylabel("return of 1,000 steps")
+    figure.supxlabel(LEGEND, fontsize=8)
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(PICTURE, dpi=130)
 
 
 def draw_run(panel: Any, record: dict[str, Any]) -> None:
     """Draw one run: the median of its candidates, what was validated, and its test score."""
-    is_random = record["search"] == "random"
-    colour = "0.55" if is_random else f"C{record['seed']}"
+    colour = "0.6" if record["search"] == "random" else f"C{record['seed']}"
     per_evaluation = record["steps"] / record["evaluations"]
     # Rewards come at an even pace, so that a part of an episode stands for the whole.
     whole = 1000 / per_evaluation
     points = record["generations"]
-    at, median = [p["steps"] for p in points], [p["median"] * whole for p in points]
-    panel.plot(at, median, color=colour, lw=0.7, alpha=0.5)
-    validated = defaultdict(lambda: -np.inf)
-    for point in record["validations"]:
-        steps = point["evaluations"] * per_evaluation
-        validated[steps] = max(validated[steps], point["validation"])
-    best = np.maximum.accumulate(list(validated.values()))
-    label = f"{record['search']}, seed {record['seed']}: {record['test']:,.0f} on test"
-    panel.plot(list(validated), best, color=colour, lw=1.6, marker="o", ms=4, label=label)
+    median = [point["median"] * whole for point in points]
+    panel.plot([point["steps"] for point in points], median, color=colour, lw=0.9)
+    dots = [
+        (row["evaluations"] * per_evaluation, row["validation"]) for row in record["validations"]
+    ]
+    panel.plot(*np.array(dots).reshape(-1, 2).T, "o", color=colour, ms=4)
+    label = f"{record['search']}, seed {record['seed']}: {record['test']:,.0f}"
+    panel.plot(record["steps"], record["test"], "*", color=colour, ms=12, label=label)
 
 
 def main() -> None:
     """Run what is asked for; then print the table and draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("problems", nargs="*", choices=PROBLEMS)
+    parser.add_argument("problems", nargs="*", help=f"of {', '.join(PROBLEMS)}")
     parser.add_argument("--searches", nargs="+", default=["ars"])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)

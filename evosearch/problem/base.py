@@ -21,6 +21,7 @@ from evosearch.tasks.base import TASKS, Key, PythonTask
 from evosearch.tasks.user import is_user_kind, load_user_task, source_hash
 
 if TYPE_CHECKING:
+    from evosearch.search.base import Search
     from evosearch.spaces.base import Space
 
 SEARCH = "search"
@@ -265,6 +266,10 @@ class Problem(ABC):
         return np.asarray(_AGGREGATES[self.config.aggregate](per_draw, axis=1), dtype=np.float64)
 
     @abstractmethod
+    def _check_fit(self, search: type[Search], representation: str, settings: Any) -> None:
+        """Check that a search goes over the space of a representation, with these settings."""
+
+    @abstractmethod
     def _check_task(self) -> None:
         """Check what the file says of candidates against the task."""
 
@@ -298,7 +303,7 @@ class Problem(ABC):
         settings, prefix = self.search_settings(name), f"searches.{name}"
         check(cls.Settings, settings, source=self.source, prefix=prefix, more=keys)
         try:
-            cls(self.space(self.representation(name)), seed=0, **settings)
+            self._check_fit(cls, self.representation(name), settings)
         except InputError as error:
             message = str(error).removeprefix(f"{self.source}: ")
             raise InputError(f"{self.source}: searches.{name}: {message}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from evosearch.tasks.base import RuleTask
 
 if TYPE_CHECKING:
     from evosearch.engine.lifetime import Lifetime, Projection
+    from evosearch.search.base import Search
     from evosearch.spaces.base import Space
 
 _USER_LEVELS = {"pre": Level.PRE, "post": Level.POST, "mod": Level.NETWORK}
@@ -193,6 +194,9 @@ class RuleProblem(Problem):
     def known_candidate(self, name: str) -> Rule | None:
         """Return a known rule; None where the section gives a figure alone."""
         return self.known.get(name)
+
+    def _check_fit(self, search: type[Search], representation: str, settings: Any) -> None:
+        search(self.space(representation), seed=0, **settings)
 
     def _check_task(self) -> None:
         self.terminals = self._catalogue()

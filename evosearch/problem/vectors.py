@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from evosearch.populations import LowRank
 from evosearch.problem.base import Chunk, Draws, Problem
 from evosearch.spaces.vector import VectorSpace, read_vector
 from evosearch.tasks.base import Domain, VectorTask
+
+if TYPE_CHECKING:
+    from evosearch.search.base import Search
 
 
 class VectorProblem(Problem):
@@ -156,6 +159,12 @@ class VectorProblem(Problem):
             )
         return Domain(np.zeros(self._vector.dimension))
 
+    def _check_fit(self, search: type[Search], representation: str, settings: Any) -> None:
+        """A search over many numbers is only made to be run; here its kind is looked at."""
+        if VectorSpace.kind not in search.space_kinds:
+            kinds = ", ".join(search.space_kinds)
+            raise InputError(f"it does not search vectors; it searches: {kinds}.")
+
     def _check_task(self) -> None:
         if self.is_compiled:
             task = self._task_class()
@@ -170,8 +179,14 @@ class VectorProblem(Problem):
                     f"{self.config.task_kind} has its own; leave it out."
                 )
             self._check_known(task.baselines)
+            self._check_space(task)
         else:
             self._check_known(("start",))
+
+    def _check_space(self, task: type[VectorTask]) -> None:
+        """Check bounds and start now, where this needs no library that may be missing."""
+        if not task.is_python:
+            self.space()
 
     def _check_known(self, baselines: Sequence[str]) -> None:
         for name, entry in self.config.known.items():

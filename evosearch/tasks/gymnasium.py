@@ -55,6 +55,10 @@ class GymnasiumTask(VectorTask):
     is_python = True
     settings: GymnasiumSettings
 
+    def prepare(self) -> None:
+        """Make the environment, and a policy that fits it."""
+        _ = self.policy
+
     def domain(self) -> Domain:
         """Return all weights, without bounds; searches start at small ones."""
         x0 = self.policy.draw(draw_rng((self.seed,), _START))

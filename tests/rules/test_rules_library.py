@@ -35,6 +35,8 @@ def test_rule_is_written_as_it_prints_and_reads_usual_terminals(name: str) -> No
 @pytest.mark.parametrize("path", PROBLEMS, ids=lambda path: path.stem)
 def test_rules_that_problems_name_are_there_and_mean_the_same(path: Path) -> None:
     problem = tomllib.loads(path.read_text(encoding="utf-8"))
+    if "rule" not in problem:
+        pytest.skip("its candidates are vectors")
     offered = set(problem["rule"]["terminals"])
     for name, entry in problem["known"].items():
         if "library" in entry:

@@ -6,6 +6,7 @@ import pytest
 from evosearch.control.environment import ENVIRONMENTS
 from evosearch.control.lanes import LANES
 from evosearch.errors import InputError
+from evosearch.problem import load_problem
 from evosearch.tasks.base import draw_rng
 from evosearch.tasks.control import ControlTask
 from evosearch.tasks.gymnasium import GymnasiumTask
@@ -153,3 +154,26 @@ def test_environment_that_fits_no_policy_is_refused_in_one_sentence(settings, me
     task = GymnasiumTask(GymnasiumTask.Settings(**settings), seed=0)
     with pytest.raises(InputError, match=message):
         task.domain()
+
+
+@pytest.mark.filterwarnings("ignore")  # what MuJoCo says of the worlds' files is not ours
+@pytest.mark.parametrize("name", ["swimmer", "half_cheetah"])
+def test_linear_policies_in_mujoco_earn_the_rewards_that_gymnasium_pays(name):
+    pytest.importorskip("mujoco")
+    task = load_problem(name, preset="quick").task("test")
+    environment = gymnasium.make(task.settings.id)
+    n_seen, n_acts = environment.observation_space.shape[0], environment.action_space.shape[0]
+    point = np.random.default_rng(6).normal(size=n_acts * (n_seen + 1))
+    w, b = point[:-n_acts].reshape(n_acts, n_seen), point[-n_acts:]
+    mean, scale = task._scales if task.settings.normalise else (0.0, 1.0)
+    key = (3, 1)
+    observation, _ = environment.reset(seed=int(np.random.SeedSequence(key).generate_state(1)[0]))
+    total = 0.0
+    for _ in range(task.settings.time_limit):
+        action = np.clip(w @ ((observation - mean) / scale) + b, -1.0, 1.0)
+        observation, reward, *_ = environment.step(action.astype(np.float32))
+        total += reward
+    scores = task.score(point[None], [key], "test")
+    assert abs(total) > 0.1
+    assert scores.per_draw[0, 0] == pytest.approx(total, rel=1e-4, abs=1e-4)
+    assert scores.metrics["steps"] == task.settings.time_limit
