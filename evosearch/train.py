@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from evosearch.loop import Progress
 
 _POPULATION = 128
+_SIGMA0_OF_POLICY = 0.5
 _N_TOGETHER_ON_DEVICE = 1024
 
 
@@ -131,7 +132,8 @@ def train(
         episodes: episodes of each member in a generation, new ones each time.
         parameters: names of the parameters to move, or patterns such as ``"head.*"``; None: all.
         bounds: least and greatest value of each weight, one number, (d,) or None.
-        sigma0: size of the first steps; None: .3 times the root mean square of the weights.
+        sigma0: size of the first steps; None: .3 times the root mean square of the weights, and
+            .5 for a policy, all of whose neighbours may act alike.
         chunk: members computed at a time; None: 64 on a CPU, else as many as fit.
         target: loss, or mean return, of a generation's best at which to stop.
         time_s: seconds after which no generation begins.
@@ -168,7 +170,8 @@ def train(
         scores = ReturnScores(
             module, weights, environment, episodes=episodes, seed=seed, device=device, chunk=chunk
         )
-    space = _space(weights, bounds, sigma0)
+    step = weights.sigma0 if environment is None else _SIGMA0_OF_POLICY
+    space = _space(weights, bounds, step if sigma0 is None else sigma0)
 
     def after(progress: Progress) -> None:
         scores.generation = progress.generation
@@ -262,16 +265,14 @@ def _fitting(search: str, dimension: int) -> Generator[None]:
         ) from error
 
 
-def _space(
-    weights: Weights, bounds: tuple[Bound, Bound] | None, sigma0: float | None
-) -> VectorSpace:
+def _space(weights: Weights, bounds: tuple[Bound, Bound] | None, sigma0: float) -> VectorSpace:
     low, high = bounds if bounds is not None else (None, None)
     space = VectorSpace(
         weights.dimension,
         low=low,
         high=high,
         x0=weights.x0,
-        sigma0=weights.sigma0 if sigma0 is None else sigma0,
+        sigma0=sigma0,
         shapes=weights.shapes,
     )
     if not np.array_equal(space.x0, weights.x0):

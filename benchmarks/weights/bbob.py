@@ -58,7 +58,7 @@ def settings_of(name: str, budget: int) -> dict[str, Any]:
     """Return the settings of a search named ``search`` or ``search:key=value+key=value``."""
     search, _, text = name.partition(":")
     pairs = [pair.partition("=")[::2] for pair in text.split("+") if pair]
-    return {**({"horizon": budget} if search == "l-shade" else {}), **dict(pairs)}
+    return {**({"horizon": budget} if search in ("l-shade", "low-rank-es") else {}), **dict(pairs)}
 
 
 def precision(name: str, function: int, dimension: int, instance: int, budget: int) -> float:

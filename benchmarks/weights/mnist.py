@@ -235,11 +235,12 @@ def started(method: str, seed: int, clock: Clock, options: Any) -> tuple[Curve, 
     if method == "random-features":
         return random_features(seed, clock), SIZES
     is_whole = method == "low-rank-es-whole"
+    population = options.population or (4096 if is_whole else 266 * 128)
     settings = {
         **(WHOLE if is_whole else UNIT_WISE),
-        "population": options.population or (4096 if is_whole else 266 * 128),
+        "population": population,
         "rate": options.rate or (0.003 if is_whole else 0.004),
-        "horizon": options.generations,
+        "horizon": options.generations * population,
     }
     return low_rank(seed, options.threads, settings, options.batch or 128), SIZES
 

@@ -45,7 +45,10 @@ class LowRankEsSettings(VectorSettings):
     )
     rate: float | None = Field(None, gt=0, description="learning rate of Adam; default: sigma0 / 5")
     horizon: int = Field(
-        0, ge=0, description="generations over which the rate falls to 0 along a cosine; 0: never"
+        0,
+        ge=0,
+        description="candidates over which the rate falls to 0 along a cosine; 0: the budget of "
+        "the run, never where there is none",
     )
 
 
@@ -202,7 +205,7 @@ class LowRankEs(VectorSearch):
     def _schedule(self) -> float:
         if not self.settings.horizon:
             return 1.0
-        share = min(1.0, (self._n_steps - 1) / self.settings.horizon)
+        share = min(1.0, (self._n_steps - 1) * self._n_asked / self.settings.horizon)
         return 0.5 * (1.0 + math.cos(math.pi * share))
 
 

@@ -28,6 +28,11 @@ def make(seed=0, sigma0=0.1, space=None, **settings):
     return SEARCHES.get("low-rank-es")(space, seed=seed, **settings)
 
 
+def size_of(form):
+    """Return the candidates of a generation."""
+    return len(asked(make(**form)))
+
+
 def asked(search):
     """Return the generation written out, (n, d)."""
     return np.concatenate([block.dense() for block in search.ask_blocks()])
@@ -103,7 +108,7 @@ def test_parts_tell_more_than_the_whole_from_the_same_random_numbers():
 
 @FORMS
 def test_climbs_to_the_top_of_a_hill(form):
-    search = make(**form, sigma0=0.02, rate=0.05, horizon=300)
+    search = make(**form, sigma0=0.02, rate=0.05, horizon=300 * size_of(form))
     top = np.random.default_rng(6).normal(size=D)
     for _ in range(300):
         told(search, lambda points: -((points - top) ** 2).sum(axis=1))
@@ -115,11 +120,11 @@ def test_resumed_at_any_generation_it_goes_on_with_the_same_bits(form):
     def score(points):
         return -(points**2).sum(axis=1)
 
-    search = make(**form, horizon=20)
+    search = make(**form, horizon=20 * size_of(form))
     for _ in range(12):
         state = stored(search.state_dict())
         points = told(search, score)
-        other = make(**form, horizon=20)
+        other = make(**form, horizon=20 * size_of(form))
         other.load_state_dict(state)
         np.testing.assert_array_equal(told(other, score), points)
         np.testing.assert_array_equal(other.state_dict()["mean"], search.state_dict()["mean"])
@@ -167,7 +172,7 @@ def test_failed_candidates_count_as_the_worst(form):
 
 @pytest.mark.parametrize(("generation", "share"), [(1, 1.0), (6, 0.5), (11, 0.0), (30, 0.0)])
 def test_rate_falls_along_a_cosine_to_the_horizon(generation, share):
-    search = make(**WHOLE, rate=0.1, horizon=10, shaping="ranks")
+    search = make(**WHOLE, rate=0.1, horizon=10 * size_of(WHOLE), shaping="ranks")
     for _ in range(generation):
         before = search.state_dict()
         told(search, lambda points: points[:, 0])

@@ -125,7 +125,13 @@ def test_search_of_low_rank_learns_digits_without_a_gradient():
     task, held = make(batch=256), make(measure="accuracy")
     domain = task.domain()
     space = VectorSpace(len(domain.x0), x0=domain.x0, sigma0=0.02, shapes=domain.shapes)
-    settings = {"population": 672, "units": 1, "mirrored": False, "rate": 0.02, "horizon": 250}
+    settings = {
+        "population": 672,
+        "units": 1,
+        "mirrored": False,
+        "rate": 0.02,
+        "horizon": 250 * 672,
+    }
     search = SEARCHES.get("low-rank-es")(space, seed=0, **settings)
     for generation in range(250):
         (block,) = search.ask_blocks()
