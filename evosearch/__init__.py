@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evosearch.api import evaluate as evaluate
     from evosearch.api import export as export
+    from evosearch.api import fit as fit
+    from evosearch.api import list_learners as list_learners
     from evosearch.api import list_problems as list_problems
     from evosearch.api import list_rules as list_rules
     from evosearch.api import list_runs as list_runs
@@ -52,6 +54,8 @@ _HOMES = {
     "evaluate": "evosearch.api",
     "report": "evosearch.api",
     "export": "evosearch.api",
+    "fit": "evosearch.api",
+    "list_learners": "evosearch.api",
     "load_problem": "evosearch.api",
     "load_run": "evosearch.api",
     "list_problems": "evosearch.api",
@@ -81,7 +85,9 @@ __all__ = [
     "compare",
     "evaluate",
     "export",
+    "fit",
     "known_rule",
+    "list_learners",
     "list_problems",
     "list_rules",
     "list_runs",

@@ -16,6 +16,7 @@ from evosearch.errors import InputError, nearest
 from evosearch.tables import Table
 
 if TYPE_CHECKING:
+    from evosearch.fitted import Fit, Fitted
     from evosearch.problem import Problem
     from evosearch.run import Run
     from evosearch.scoring import Score
@@ -293,6 +294,31 @@ def evaluate(
     )
 
 
+def fit(
+    task: str,
+    *,
+    learners: Sequence[str],
+    seeds: int = 5,
+    seed: int = 0,
+    on_row: Callable[[Fitted], None] | None = None,
+) -> Fit:
+    """Let learners live side by side on one task, tuned alike, and report test accuracies.
+
+    Args:
+        task: ``digits2`` or ``digits6``.
+        learners: names (``list_learners``); the word ``all`` alone stands for all of them.
+        seeds: lifetimes of each that are reported.
+        seed: from which all randomness follows.
+        on_row: called with each learner's result when it is there.
+
+    Raises:
+        InputError: a name is unknown, or a number out of range.
+    """
+    from evosearch.fitting import fit as fit_learners
+
+    return fit_learners(task, learners=learners, seeds=seeds, seed=seed, on_row=on_row)
+
+
 def report(source: Any, out: str | Path | None = None) -> Path:
     """Write one HTML file about a run or a comparison; it needs no network.
 
@@ -409,7 +435,8 @@ def list_rules() -> Table:
 
 
 def list_tasks() -> Table:
-    """List the built-in tasks."""
+    """List the built-in tasks: of rules, of vectors, and those on which learners are compared."""
+    from evosearch.beds import BEDS
     from evosearch.tasks.base import TASKS
 
     rows = []
@@ -417,12 +444,19 @@ def list_tasks() -> Table:
         cls = TASKS.get(name)
         terminals = tuple(terminal.name for terminal in getattr(cls, "terminals", ()))
         rows.append((name, terminals or ("vectors",), _first_line(cls)))
+    rows += [(bed.name, ("learners",), bed.title) for bed in BEDS.values()]
     return Table("tasks", ("name", "terminals", "what it is"), tuple(rows))
 
 
 def list_learners() -> Table:
     """List the registered learners: network, circuit and rule together."""
-    return Table("learners", ("name", "what it is"), ())
+    from evosearch.circuits.base import CIRCUITS
+
+    classes = [(name, CIRCUITS.get(name)) for name in CIRCUITS.names()]
+    rows = tuple(
+        (name, cls.locks, cls.transports_weights, _first_line(cls)) for name, cls in classes
+    )
+    return Table("learners", ("name", "locks", "weight transport", "what it is"), rows)
 
 
 def list_runs(problem: str | None = None, *, out: str | Path | None = None) -> Table:

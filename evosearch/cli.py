@@ -291,6 +291,28 @@ def compare(
 
 
 @app.command()
+def fit(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="digits2 or digits6.")],
+    learners: Annotated[
+        str, typer.Option("--learners", help="Names with commas between, or all.")
+    ] = "all",
+    seeds: Annotated[int, typer.Option("--seeds", help="Lifetimes of each learner.", min=1)] = 5,
+    seed: Annotated[int, typer.Option("--seed", help="Of all randomness.", min=0)] = 0,
+    is_json: JsonOpt = False,
+) -> int:
+    """Let learners live side by side on one task; each is tuned alike on validation data."""
+    from evosearch import api, summary
+
+    names = [name.strip() for name in learners.split(",") if name.strip()]
+    fitted = api.fit(task, learners=names, seeds=seeds, seed=seed, on_row=summary.announce_fitted)
+    if is_json:
+        summary.print_json(fitted.to_json())
+    else:
+        summary.print_table(fitted.table())
+    return 0
+
+
+@app.command()
 def report(
     source: Annotated[str, typer.Argument(metavar="RUN|COMPARISON", help="Folder of either.")],
     out: Annotated[Path | None, typer.Option("--out", help="HTML file to write.")] = None,

@@ -46,6 +46,7 @@ NEVER_IMPORTS = {
         "evosearch.problem",
         *RUNNING,
     ),
+    "evosearch.circuits": ("evosearch.search", "evosearch.spaces", "evosearch.problem", *RUNNING),
     "evosearch.control": (
         "evosearch.tasks",
         "evosearch.search",

@@ -1,0 +1,1 @@
+"""Learning circuits: how a forward pass and a target become teaching signals for a local rule."""
