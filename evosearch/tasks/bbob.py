@@ -89,5 +89,5 @@ def _cocoex() -> Any:
     except ImportError:
         raise InputError(
             "it needs coco-experiment, which is not installed; "
-            "install it with: pip install evosearch[bench]."
+            "install it with: pip install 'evosearch[bench]'."
         ) from None
