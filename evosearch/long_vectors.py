@@ -62,7 +62,8 @@ class LongVectorLoop(SearchLoop):
         validations = self.validate(self._scored_favourites(number), spent) if is_due else []
         digest = chain_digest_of_fitness(self.last.digest, evaluation.fitness)
         self.last = self._figures(number, evaluation, self._best(evaluation), digest)
-        self._record(GenerationRecord(self.last, validations=validations))
+        events = _first_fault(evaluation)
+        self._record(GenerationRecord(self.last, validations=validations, events=events))
         return None
 
     def favourites(self) -> list[Entry]:
@@ -114,3 +115,13 @@ class LongVectorLoop(SearchLoop):
 
     def _restore_candidates(self) -> None:
         """Nothing is kept of candidates."""
+
+
+def _first_fault(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Return status and reason of the first candidate without a fitness, if there is one."""
+    lost = np.flatnonzero(~evaluation.is_ok)
+    if not lost.size:
+        return []
+    k = int(lost[0])
+    more = f", and {lost.size - 1:,} more of this generation" if lost.size > 1 else ""
+    return [(evaluation.status[k], evaluation.messages[k] + more)]

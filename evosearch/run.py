@@ -190,7 +190,10 @@ class Run:
         """Counts of candidates by status, ok left out."""
         with reading(self.path) as store:
             counts = store.status_counts()
-        return {status: n for status, n in counts.items() if status != "ok"}
+        found = {status: n for status, n in counts.items() if status != "ok"}
+        # Where candidates are not kept, their number alone is known.
+        n_lost = self._generations[-1].failures if self._generations else 0
+        return found or ({"lost": n_lost} if n_lost else {})
 
     @cached_property
     def first_fault(self) -> str:

@@ -245,3 +245,41 @@ def test_a_vector_of_the_wrong_length_or_name_is_one_sentence(make):
     ):
         with pytest.raises(InputError, match=words):
             problem.resolve(text)
+
+
+def test_a_device_is_used_where_the_task_has_one_and_refused_elsewhere(make, tmp_path):
+    with pytest.raises(InputError, match="the task function runs on the CPU alone"):
+        es.run(make(), search="snes", device="torch", out=tmp_path)
+
+    scores = [
+        es.evaluate("digits_mlp", "start", split=split, device=device).metrics
+        for split in ("validation", "test")
+        for device in ("cpu", "torch")
+    ]
+
+    for own, of_torch in (scores[:2], scores[2:]):
+        assert own["cross_entropy"] == pytest.approx(of_torch["cross_entropy"], rel=1e-5)
+        assert own["accuracy"] == pytest.approx(of_torch["accuracy"], abs=1 / 360)
+
+
+def test_a_long_run_says_how_many_candidates_were_lost_and_why_the_first(
+    make, tmp_path, monkeypatch
+):
+    from evosearch.tasks.function import FunctionTask
+
+    score = FunctionTask.score
+
+    def holed(self, points, keys, split):
+        if split == "search" and len(points) > 1:
+            raise MemoryError
+        if split == "search" and points[0, 0] > self.domain().x0[0]:
+            raise ValueError("too far")
+        return score(self, points, keys, split)
+
+    monkeypatch.setattr(FunctionTask, "score", holed)
+    run = es.run(make(LONG), search="openai-es", workers=1, out=tmp_path)
+
+    lost = run.faults["lost"]
+    assert 0 < lost < run.to_json()["evaluations"]
+    assert run.first_fault.startswith("ValueError: too far")
+    assert np.isfinite(run.champion.fitness["validation"])

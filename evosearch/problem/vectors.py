@@ -65,6 +65,11 @@ class VectorProblem(Problem):
         """Return the built-in task with the settings of a split, made once."""
         key = (split, device)
         if key not in self._tasks:
+            if device != "cpu" and not self._task_class().has_devices:
+                raise InputError(
+                    f"{self.source}: the task {self.config.task_kind} runs on the CPU alone; "
+                    "leave out --device."
+                )
             settings, seed = self._task_settings(split), self.config.seed
             try:
                 self._tasks[key] = self._task_class()(settings, seed=seed, device=device)

@@ -139,12 +139,14 @@ class VectorTask(ABC):
         baselines: names of vectors to compare with, see ``baseline``.
         largest_block: vectors that ``score`` is given at most at a time.
         is_python: whether it runs Python step by step, and so in processes rather than threads.
+        has_devices: whether it also scores on a torch device; ``torch`` is torch on the CPU.
     """
 
     Settings: ClassVar[type[TaskSettings]] = TaskSettings
     baselines: ClassVar[tuple[str, ...]] = ("start",)
     largest_block: ClassVar[int] = 64
     is_python: ClassVar[bool] = False
+    has_devices: ClassVar[bool] = False
 
     def __init__(self, settings: Any, *, seed: int, device: str = "cpu") -> None:
         self.settings = settings

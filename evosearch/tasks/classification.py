@@ -78,6 +78,7 @@ class ClassificationTask(VectorTask):
     Settings = ClassificationSettings
     baselines = ("start", "adam")
     largest_block = 32_768
+    has_devices = True
     settings: ClassificationSettings
 
     def __init__(self, settings: Any, *, seed: int, device: str = "cpu") -> None:
@@ -147,7 +148,8 @@ class ClassificationTask(VectorTask):
             return self.network.score(points, batch, measure)
         from evosearch.networks.torch_forward import score_on_device
 
-        return score_on_device(self.network, points, batch, measure, self.device)
+        device = "cpu" if self.device == "torch" else self.device
+        return score_on_device(self.network, points, batch, measure, device)
 
     @cached_property
     def _data(self) -> DataSet:
