@@ -241,5 +241,5 @@ def test_bbob_without_coco_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cocoex", None)
     found = bbob()
     assert len(found.domain().x0) == 10
-    with pytest.raises(InputError, match=r"pip install evosearch\[bench\]"):
+    with pytest.raises(InputError, match=r"pip install 'evosearch\[bench\]'"):
         found.prepare()
