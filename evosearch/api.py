@@ -108,14 +108,12 @@ def run(
     Raises:
         InputError: something supplied is wrong, or the same run exists already.
     """
+    from evosearch.loop import check_limits
     from evosearch.run import execute
 
-    if target is not None and not math.isfinite(target):
-        raise InputError(f"target is {target}; it must be a finite number.")
+    check_limits(time_s, target)
     if patience is not None and patience < 1:
         raise InputError(f"patience is {patience}; it must be at least 1.")
-    if time_s is not None and not time_s > 0:
-        raise InputError(f"time_s is {time_s}; it must be above 0.")
     loaded = load_problem(problem, preset=preset, overrides=settings)
     return execute(
         loaded,

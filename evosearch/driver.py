@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from evosearch.display import LiveDisplay
 from evosearch.errors import InputError
-from evosearch.loop import BUDGET, DONE, TARGET, TIME, Progress
+from evosearch.loop import BUDGET, DONE, TARGET, TIME, Progress, check_limits
 from evosearch.outcome import FloatArray, plain_evaluation
 from evosearch.populations import LowRank
 from evosearch.search.base import Search
@@ -99,7 +99,9 @@ def drive(
         >>> drive(search, lambda points: -(points**2).sum(axis=1), budget=2000).fitness > -1e-6
         True
     """
-    _check(budget, time_s, target)
+    if budget < 1:
+        raise InputError(f"budget is {budget}; it must be at least 1.")
+    check_limits(time_s, target)
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals())
         show = _Shown(title, stack) if _is_shown(show_progress) else None
@@ -293,12 +295,3 @@ def _joined(blocks: Iterable[NDArray[Any]], n: int) -> Iterator[NDArray[Any]]:
 
 def _is_shown(show_progress: bool | None) -> bool:
     return sys.stderr.isatty() if show_progress is None else show_progress
-
-
-def _check(budget: int, time_s: float | None, target: float | None) -> None:
-    if budget < 1:
-        raise InputError(f"budget is {budget}; it must be at least 1.")
-    if time_s is not None and not time_s > 0:
-        raise InputError(f"time_s is {time_s}; it must be above 0.")
-    if target is not None and not math.isfinite(target):
-        raise InputError(f"target is {target}; it must be a finite number.")

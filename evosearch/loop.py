@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from evosearch.errors import RunCorruptError
+from evosearch.errors import InputError, RunCorruptError
 from evosearch.evaluation import EvaluationCancelledError, Evaluator, Outcome
 from evosearch.halloffame import Entry, HallOfFame
 from evosearch.outcome import OK, Evaluation, Lived
@@ -52,6 +52,14 @@ class Limits:
     time_s: float | None = None
     target: float | None = None
     patience: int | None = None
+
+
+def check_limits(time_s: float | None, target: float | None) -> None:
+    """Raise InputError where a limit means nothing."""
+    if target is not None and not math.isfinite(target):
+        raise InputError(f"target is {target}; it must be a finite number.")
+    if time_s is not None and not time_s > 0:
+        raise InputError(f"time_s is {time_s}; it must be above 0.")
 
 
 @dataclass(frozen=True)

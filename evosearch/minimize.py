@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from evosearch.driver import DriveResult, drive
 from evosearch.errors import InputError, RunError
 from evosearch.outcome import FloatArray
-from evosearch.search.base import SEARCHES
+from evosearch.search.base import SEARCHES, with_horizon
 from evosearch.spaces.vector import Bound, VectorSpace
 from evosearch.tables import numbers_line
 
@@ -118,8 +118,7 @@ def minimize(
     """
     frame = _Frame(x0, bounds, sigma0)
     cls = SEARCHES.get(search)
-    if "horizon" in cls.Settings.model_fields:
-        settings.setdefault("horizon", budget)
+    settings = with_horizon(cls, settings, budget)
     losses = _Losses(fun, frame, is_batched=is_batched, workers=workers)
     limits: dict[str, Any] = {
         "budget": budget,

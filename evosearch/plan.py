@@ -12,7 +12,7 @@ from typing import Any
 from evosearch.engine.contract import NUMERICS
 from evosearch.errors import InputError
 from evosearch.problem import Problem
-from evosearch.search.base import SEARCHES, Search
+from evosearch.search.base import SEARCHES, Search, with_horizon
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,8 @@ class Plan:
     @property
     def settings(self) -> dict[str, Any]:
         """Settings of the search, with the rules to start from and the budget where it plans."""
-        settings = dict(self.problem.search_settings(self.search))
-        fields = SEARCHES.get(self.search).Settings.model_fields
-        if "horizon" in fields and not settings.get("horizon"):
-            settings["horizon"] = self.budget
+        given = self.problem.search_settings(self.search)
+        settings = with_horizon(SEARCHES.get(self.search), given, self.budget)
         return settings | {"start": list(self.init)} if self.init else settings
 
     @property

@@ -1,9 +1,11 @@
-"""Populations that are not written out: many points that share most of their numbers."""
+"""Vectors that are made of arrays, and populations of them that are not written out."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +64,19 @@ class LowRank:
         np.subtract(self.mean, points[0::2], out=points[1::2])
         points[0::2] += self.mean
         return points
+
+
+def layer_shapes(sizes: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """Return the matrix (n_out, n_in) and the biases (n_out,) of each layer, bottom first.
+
+    Args:
+        sizes: units of each layer, inputs first.
+
+    Example:
+        >>> layer_shapes((64, 32, 10))
+        ((32, 64), (32,), (10, 32), (10,))
+    """
+    return tuple(shape for n_in, n_out in pairwise(sizes) for shape in ((n_out, n_in), (n_out,)))
 
 
 def perturbations(

@@ -17,7 +17,7 @@ from evosearch.errors import InputError
 from evosearch.modules.scores import LossScores, ReturnScores
 from evosearch.modules.weights import Weights
 from evosearch.outcome import FloatArray
-from evosearch.search.base import SEARCHES, Search
+from evosearch.search.base import SEARCHES, Search, with_horizon
 from evosearch.spaces.vector import Bound, VectorSpace
 
 if TYPE_CHECKING:
@@ -243,14 +243,11 @@ def _search(
     settings: dict[str, Any],
 ) -> Search:
     cls = SEARCHES.get(name)
-    fields = cls.Settings.model_fields
-    if population is None and not fields["population"].default:
+    if population is None and not cls.Settings.model_fields["population"].default:
         population = _POPULATION
     if population is not None:
         settings = {"population": population, **settings}
-    if "horizon" in fields:
-        settings = {"horizon": budget, **settings}
-    return cls(space, seed=seed, **settings)
+    return cls(space, seed=seed, **with_horizon(cls, settings, budget))
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import cma
 import numpy as np
 
 from evosearch.driver import drive
-from evosearch.search.base import SEARCHES
+from evosearch.search.base import SEARCHES, with_horizon
 from evosearch.spaces import VectorSpace
 from evosearch.tasks.bbob import BbobSettings, BbobTask
 
@@ -58,7 +58,7 @@ def settings_of(name: str, budget: int) -> dict[str, Any]:
     """Return the settings of a search named ``search`` or ``search:key=value+key=value``."""
     search, _, text = name.partition(":")
     pairs = [pair.partition("=")[::2] for pair in text.split("+") if pair]
-    return {**({"horizon": budget} if search in ("l-shade", "low-rank-es") else {}), **dict(pairs)}
+    return with_horizon(SEARCHES.get(search), dict(pairs), budget)
 
 
 def precision(name: str, function: int, dimension: int, instance: int, budget: int) -> float:

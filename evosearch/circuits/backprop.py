@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from evosearch.circuits.base import CIRCUITS, Circuit, Layer, chain_products, send_down
+from evosearch.circuits.base import CIRCUITS, Circuit, Layer, send_down
 
 if TYPE_CHECKING:
     from evosearch.engine.lifetime import Buffer, LifetimeBuilder
@@ -25,10 +25,6 @@ class Backprop(Circuit):
     def send(self, b: LifetimeBuilder, layers: Sequence[Layer], feedback: Sequence[Buffer]) -> None:
         """Send errors through the weights themselves."""
         send_down(b, layers, [layer.weights for layer in layers[1:]])
-
-    def products(self, sizes: Sequence[int]) -> int:
-        """Return the multiply-adds of the backward pass."""
-        return chain_products(sizes)
 
 
 @CIRCUITS.register("shallow")

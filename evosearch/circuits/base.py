@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from evosearch.circuits.streams import normal_weights
 from evosearch.engine.program import Level, Terminal
 from evosearch.registry import Registry
 
@@ -119,13 +120,16 @@ class Circuit(ABC):
         """
         raise NotImplementedError
 
-    @abstractmethod
     def products(self, sizes: Sequence[int]) -> int:
         """Return the multiply-adds that carry one example's errors to the hidden layers.
+
+        Where a circuit does not say otherwise they pass layer by layer, down to the first hidden
+        one.
 
         Args:
             sizes: units of each layer, inputs first.
         """
+        return sum(n_out * n_in for n_in, n_out in pairwise(sizes[1:]))
 
 
 def forward_equivalents(circuit: Circuit, sizes: Sequence[int]) -> float:
@@ -136,11 +140,6 @@ def forward_equivalents(circuit: Circuit, sizes: Sequence[int]) -> float:
     synapses = [n_out * n_in for n_in, n_out in pairwise(sizes)]
     learning = sum(synapses[k] for k in circuit.trained(len(synapses)))
     return 1.0 + (circuit.products(sizes) + learning) / sum(synapses)
-
-
-def chain_products(sizes: Sequence[int]) -> int:
-    """Return the multiply-adds of errors that pass layer by layer down to the first hidden one."""
-    return sum(n_out * n_in for n_in, n_out in pairwise(sizes[1:]))
 
 
 def send_down(b: LifetimeBuilder, layers: Sequence[Layer], matrices: Sequence[Buffer]) -> None:
@@ -173,11 +172,6 @@ def random_like(
         declare(b, "feedback", m.n_out, m.n_in, [draw[k] for draw in drawn])
         for k, m in enumerate(matrices)
     )
-
-
-def normal_weights(rng: np.random.Generator, n_out: int, n_in: int) -> NDArray[np.float64]:
-    """Draw a matrix (n_out, n_in) from N(0, 1 / n_in)."""
-    return rng.normal(0.0, n_in**-0.5, (n_out, n_in))
 
 
 def declare(

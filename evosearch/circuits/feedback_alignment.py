@@ -12,7 +12,6 @@ from evosearch.circuits.base import (
     Change,
     Circuit,
     Layer,
-    chain_products,
     declare,
     random_like,
     send_down,
@@ -47,10 +46,6 @@ class FeedbackAlignment(Circuit):
     def send(self, b: LifetimeBuilder, layers: Sequence[Layer], feedback: Sequence[Buffer]) -> None:
         """Send errors through the fixed matrices."""
         send_down(b, layers, feedback)
-
-    def products(self, sizes: Sequence[int]) -> int:
-        """Return the multiply-adds of the backward pass."""
-        return chain_products(sizes)
 
 
 @CIRCUITS.register("dfa")
@@ -118,13 +113,9 @@ class SignSymmetric(Circuit):
             b.map(signs, f"{signs.n_in**-0.5!r}*sign(u)", u=layer.weights)
         send_down(b, layers, feedback)
 
-    def products(self, sizes: Sequence[int]) -> int:
-        """Return the multiply-adds of the backward pass."""
-        return chain_products(sizes)
-
 
 @CIRCUITS.register("kolen-pollack")
-class KolenPollack(Circuit):
+class KolenPollack(FeedbackAlignment):
     """Kolen-Pollack: random feedback matrices that get the changes of the weights they mirror.
 
     After each update both lose the share .001 of themselves, so that their difference shrinks by
@@ -132,21 +123,7 @@ class KolenPollack(Circuit):
     transport", ICNN 1994; M. Akrout et al., "Deep learning without weight transport", NeurIPS 2019.
     """
 
-    locks = "FBU"
     learns_feedback = True
-
-    def feedback(
-        self,
-        b: LifetimeBuilder,
-        layers: Sequence[Layer],
-        generators: Sequence[np.random.Generator],
-    ) -> tuple[Buffer, ...]:
-        """Declare one matrix for each layer but the first."""
-        return random_like(b, [layer.weights for layer in layers[1:]], generators)
-
-    def send(self, b: LifetimeBuilder, layers: Sequence[Layer], feedback: Sequence[Buffer]) -> None:
-        """Send errors through the learned matrices."""
-        send_down(b, layers, feedback)
 
     def adapt(
         self, b: LifetimeBuilder, changes: Sequence[Change], feedback: Sequence[Buffer]
@@ -157,7 +134,3 @@ class KolenPollack(Circuit):
             b.map(matrix, f"{kept!r}*(u + now - before)", u=matrix, now=change.now,
                   before=change.before)  # fmt: skip
             b.map(change.now, f"{kept!r}*u", u=change.now)
-
-    def products(self, sizes: Sequence[int]) -> int:
-        """Return the multiply-adds of the backward pass."""
-        return chain_products(sizes)

@@ -77,6 +77,24 @@ class Clip(Normaliser):
         b.map(change.now, text, before=change.before, now=change.now)
 
 
+class Sign(Normaliser):
+    """Each weight changes by the rate, in the direction of its increment."""
+
+    @property
+    def eta(self) -> float:
+        """Return 1: only the direction of the increment counts."""
+        return 1.0
+
+    def state(self, b: LifetimeBuilder, matrix: Buffer) -> tuple[Buffer, ...]:
+        """Remember nothing."""
+        return ()
+
+    def emit(self, b: LifetimeBuilder, change: Change, state: Sequence[Buffer]) -> None:
+        """Change weights by the sign of the increment."""
+        b.map(change.now, f"before + {self.rate!r}*sign(now - before)", before=change.before,
+              now=change.now)  # fmt: skip
+
+
 class Momentum(Normaliser):
     """Increments add up and decay by .9 an update (B. T. Polyak 1964)."""
 
@@ -121,6 +139,7 @@ class Adam(Normaliser):
 NORMALISERS: dict[str, type[Normaliser]] = {
     "none": Plain,
     "clip": Clip,
+    "sign": Sign,
     "momentum": Momentum,
     "adam": Adam,
 }

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from evosearch.circuits.base import Change, Circuit, Layer, declare, normal_weights
+from evosearch.circuits.base import Change, Circuit, Layer, declare
+from evosearch.circuits.streams import FEEDBACK, initial_weights, order_of_examples
 from evosearch.errors import InputError
 from evosearch.tasks.base import Key, draw_rng
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from evosearch.data import Examples
     from evosearch.engine.lifetime import Buffer, LifetimeBuilder, RowLike, Table
 
-_WEIGHTS, _ORDER, _FEEDBACK = 0, 1, 2  # streams of a draw
 _MAX_TOGETHER = 64
 _LARGEST_LOGIT = 80.0
 
@@ -97,14 +97,18 @@ class Teaching:
         self._reward = b.vector("mod", 1, examples=plan.batch)
         self._nothing = b.vector("nothing", 1, examples=plan.batch)
         self._before: dict[int, Buffer] = {}
-        generators = [draw_rng(key, _FEEDBACK) for key in keys]
+        generators = [draw_rng(key, FEEDBACK) for key in keys]
         self._feedback = circuit.feedback(b, self._layers, generators)
 
     def emit(self, train: Examples, held: Examples) -> None:
         """Emit the whole life: learning from one part, measured on another."""
         b, plan = self._b, self._plan
         inputs, labels = self._tables(train)
-        order = b.index(np.stack([self._order(key, len(train)) for key in self._keys]))
+        order = b.index(
+            np.stack(
+                [order_of_examples(key, len(train), plan.batch, plan.updates) for key in self._keys]
+            )
+        )
         update = self._updates()
         check = self._checks(held)
         snapshot = self._snapshots() if plan.is_probed else None
@@ -126,8 +130,7 @@ class Teaching:
         """Declare weights and biases of each layer."""
         sizes = self._plan.sizes
         shapes = [(n_out, n_in) for n_in, n_out in pairwise(sizes)]
-        generators = [draw_rng(key, _WEIGHTS) for key in self._keys]
-        drawn = [[normal_weights(rng, *shape) for shape in shapes] for rng in generators]
+        drawn = [initial_weights(key, sizes) for key in self._keys]
         return [
             (
                 declare(self._b, f"weights {k}", *shape, [draw[k] for draw in drawn]),
@@ -174,14 +177,6 @@ class Teaching:
             self._b.table(part.inputs, shared=True),
             self._b.table(np.eye(n)[part.labels], shared=True),
         )
-
-    def _order(self, key: Key, n: int) -> NDArray[np.int64]:
-        """Draw which example is shown when (updates * batch,)."""
-        rng, plan = draw_rng(key, _ORDER), self._plan
-        whole = n // plan.batch * plan.batch
-        passes = -(-plan.updates * plan.batch // whole)
-        order = np.concatenate([rng.permutation(n)[:whole] for _ in range(passes)])
-        return order[: plan.updates * plan.batch]
 
     def _forward(self, a: _Activities) -> None:
         """Emit a forward pass up to the logits."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from evosearch.control.environment import ENVIRONMENTS, Environment
-from evosearch.control.lanes import LANES, cosine, sine
+from evosearch.control.lanes import LANES, cosine, observe_state, sine
 from evosearch.engine.cache import compiled
 from evosearch.outcome import FloatArray
 
@@ -16,13 +16,6 @@ _GRAVITY, _FORCE, _TAU = 9.8, 10.0, 0.02
 _POLE_MASS, _TOTAL_MASS, _HALF_LENGTH = 0.1, 0.1 + 1.0, 0.5
 _POLE_MOMENT, _FOUR_THIRDS = _POLE_MASS * _HALF_LENGTH, 4.0 / 3.0
 _X_LIMIT, _ANGLE_LIMIT = 2.4, 12 * 2 * math.pi / 360
-
-
-@compiled
-def _observe(state: Any, observations: Any) -> None:
-    for k in range(4):
-        for lane in range(LANES):
-            observations[k, lane] = np.float32(state[k, lane])
 
 
 @compiled
@@ -66,7 +59,7 @@ class CartPole(Environment):
     n_observations = 4
     n_outputs = 2
     time_limit = 500
-    observe = staticmethod(_observe)
+    observe = staticmethod(observe_state)
     step = staticmethod(_step)
 
     def draw(self, rng: np.random.Generator) -> FloatArray:

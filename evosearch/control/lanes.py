@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -24,6 +25,14 @@ inlined: Any = numba.njit(  # pyright: ignore[reportCallIssue]
     inline="always", nogil=True, error_model="numpy", _nrt=False
 )
 """Decorator of what is called inside a loop over lanes: with calls in it, it is no vector code."""
+
+
+@compiled
+def observe_state(state: Any, observations: Any) -> None:
+    """Show the state (n_state, lanes) as it is, in float32, in the first rows of observations."""
+    for k in range(state.shape[0]):
+        for lane in range(LANES):
+            observations[k, lane] = np.float32(state[k, lane])
 
 
 def _trigonometric(name: str, shift: float) -> Any:

@@ -7,19 +7,12 @@ from typing import Any
 import numpy as np
 
 from evosearch.control.environment import ENVIRONMENTS, Environment
-from evosearch.control.lanes import LANES, cosine
+from evosearch.control.lanes import LANES, cosine, observe_state
 from evosearch.engine.cache import compiled
 from evosearch.outcome import FloatArray
 
 _LEFT, _RIGHT, _GOAL, _TOP_SPEED = -1.2, 0.6, 0.5, 0.07
 _FORCE, _GRAVITY = 0.001, 0.0025
-
-
-@compiled
-def _observe(state: Any, observations: Any) -> None:
-    for k in range(2):
-        for lane in range(LANES):
-            observations[k, lane] = np.float32(state[k, lane])
 
 
 @compiled
@@ -55,7 +48,7 @@ class MountainCar(Environment):
     n_observations = 2
     n_outputs = 3
     time_limit = 200
-    observe = staticmethod(_observe)
+    observe = staticmethod(observe_state)
     step = staticmethod(_step)
 
     def draw(self, rng: np.random.Generator) -> FloatArray:

@@ -7,20 +7,13 @@ from typing import Any
 import numpy as np
 
 from evosearch.control.environment import ENVIRONMENTS, Environment
-from evosearch.control.lanes import LANES, cosine
+from evosearch.control.lanes import LANES, cosine, observe_state
 from evosearch.engine.cache import compiled
 from evosearch.outcome import FloatArray
 
 _LEFT, _RIGHT, _GOAL, _TOP_SPEED = -1.2, 0.6, 0.45, 0.07
 _POWER, _GRAVITY = 0.0015, 0.0025
 _PRIZE, _FUEL = 100.0, 0.1
-
-
-@compiled
-def _observe(state: Any, observations: Any) -> None:
-    for k in range(2):
-        for lane in range(LANES):
-            observations[k, lane] = np.float32(state[k, lane])
 
 
 @compiled
@@ -63,7 +56,7 @@ class MountainCarContinuous(Environment):
     n_outputs = 1
     bounds = (-1.0, 1.0)
     time_limit = 999
-    observe = staticmethod(_observe)
+    observe = staticmethod(observe_state)
     step = staticmethod(_step)
 
     def draw(self, rng: np.random.Generator) -> FloatArray:

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from evosearch.outcome import FloatArray
+from evosearch.populations import layer_shapes
 
 PolicyKind: TypeAlias = Literal["mlp", "recurrent"]
 
@@ -51,8 +52,7 @@ class Policy:
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shapes of W and b, layer by layer."""
-        pairs = zip(self.sizes[:-1], self.sizes[1:], strict=True)
-        return tuple(shape for n_in, n_out in pairs for shape in ((n_out, n_in), (n_out,)))
+        return layer_shapes(self.sizes)
 
     @property
     def dimension(self) -> int:

@@ -162,12 +162,8 @@ class Evaluator:
             results = self._map(jobs.score_block_elsewhere, calls)
             found = [_block_or_fault(*pair) for pair in zip(parts, results, strict=True)]
         else:
-            futures = []
-            for part in parts:
-                self._raise_if_cancelled()
-                call = (self.problem, part, draws, self.device)
-                futures.append(self._executor.submit(jobs.score_block, *call))
-            found = self._gather(futures)
+            here = [(self.problem, part, draws, self.device) for part in parts]
+            found = self._call(jobs.score_block, here)
         return joined_evaluations(found)
 
     def remember(
@@ -205,27 +201,15 @@ class Evaluator:
             parts = self._map(jobs.score_compiled_elsewhere, calls)
             return jobs.joined([_job_result(part, draws, scales, len(c)) for part, c in
                             zip(parts, chunks, strict=True)])  # fmt: skip
-        futures = []
-        for chunk in chunks:
-            self._raise_if_cancelled()
-            futures.append(
-                self._executor.submit(
-                    jobs.score_compiled, self.problem, chunk, draws, scales, self.device
-                )
-            )
-        return jobs.joined(self._gather(futures))
+        here = [(self.problem, chunk, draws, scales, self.device) for chunk in chunks]
+        return jobs.joined(self._call(jobs.score_compiled, here))
 
     def _score_python(
         self, candidates: list[Any], draws: Draws, scales: tuple[float, ...]
     ) -> jobs.JobResult:
         if self.backend != "processes":
-            futures = []
-            for candidate in candidates:
-                self._raise_if_cancelled()
-                futures.append(
-                    self._executor.submit(jobs.score_python, self.problem, candidate, draws, scales)
-                )
-            return jobs.joined(self._gather(futures))
+            here = [(self.problem, candidate, draws, scales) for candidate in candidates]
+            return jobs.joined(self._call(jobs.score_python, here))
         sent = [jobs.sendable(self.problem, candidate) for candidate in candidates]
         calls = [(self._spec, one, draws, scales) for one in sent]
         parts = self._map(jobs.score_python_elsewhere, calls)
@@ -237,7 +221,13 @@ class Evaluator:
         except InterruptedError:
             raise EvaluationCancelledError from None
 
-    def _gather(self, futures: list[Future[Any]]) -> list[Any]:
+    def _call(self, function: Any, calls: list[tuple[Any, ...]]) -> list[Any]:
+        """Return the results of calls in this process, in their order."""
+        futures: list[Future[Any]] = []
+        for call in calls:
+            if self.cancel.is_set():
+                raise EvaluationCancelledError
+            futures.append(self._executor.submit(function, *call))
         left = set(futures)
         while left:
             _, left = wait(left, timeout=_POLL_S, return_when=FIRST_COMPLETED)
@@ -246,10 +236,6 @@ class Evaluator:
                     future.cancel()
                 raise EvaluationCancelledError
         return [future.result() for future in futures]
-
-    def _raise_if_cancelled(self) -> None:
-        if self.cancel.is_set():
-            raise EvaluationCancelledError
 
 
 def _n_cores() -> int:

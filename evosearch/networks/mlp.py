@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from evosearch.outcome import FloatArray
 from evosearch.parted import PartedLowRank
-from evosearch.populations import LowRank
+from evosearch.populations import LowRank, layer_shapes
 
 if TYPE_CHECKING:
     from evosearch.data import Examples
@@ -63,11 +63,7 @@ class Mlp:
     @cached_property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """The arrays that lie one after the other in a vector."""
-        return tuple(
-            shape
-            for n_in, n_out in zip(self.sizes, self.sizes[1:], strict=False)
-            for shape in ((n_out, n_in), (n_out,))
-        )
+        return layer_shapes(self.sizes)
 
     @cached_property
     def dimension(self) -> int:

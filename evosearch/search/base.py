@@ -147,6 +147,13 @@ def read_settings(name: str, model: type[SearchSettings], values: dict[str, Any]
     )
 
 
+def with_horizon(search: type[Search], settings: dict[str, Any], budget: int) -> dict[str, Any]:
+    """Return settings with the budget as ``horizon``, where a search plans for one unnamed."""
+    if "horizon" not in search.Settings.model_fields or settings.get("horizon"):
+        return settings
+    return {**settings, "horizon": budget}
+
+
 def usable_fitness(evaluation: Evaluation, n_candidates: int) -> FloatArray:
     """Return fitness (n,) with ``-inf`` for each candidate that failed or has no finite value.
 

@@ -15,7 +15,7 @@ from evosearch.errors import InputError
 from evosearch.outcome import FloatArray
 from evosearch.parted import PartedLowRank, layers_of, unit_parts
 from evosearch.populations import LowRank
-from evosearch.search.base import SEARCHES, restore_rng, rng_state
+from evosearch.search.base import SEARCHES
 from evosearch.search.optimizers import adam_step
 from evosearch.search.ranks import centred_ranks, filled
 from evosearch.search.vectors import VectorSearch, VectorSettings
@@ -109,10 +109,7 @@ class LowRankEs(VectorSearch):
         if self._is_plain:
             yield from super().ask_blocks()
             return
-        if self._rng_before is None:
-            self._rng_before = rng_state(self._rng)
-        else:
-            restore_rng(self._rng, self._rng_before)
+        self._rewind()
         population = self._drawn()
         self._n_asked = len(population)
         yield population

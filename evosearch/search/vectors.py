@@ -90,15 +90,19 @@ class VectorSearch(Search):
         Each block is valid until the next one or ``tell``; where it is scored at once, a large
         population never lies in memory.
         """
-        if self._rng_before is None:
-            self._rng_before = rng_state(self._rng)
-        else:
-            restore_rng(self._rng, self._rng_before)
+        self._rewind()
         self._n_asked = 0
         for block in self._propose():
             clip_in_place(block, self.space)
             self._n_asked += len(block)
             yield block
+
+    def _rewind(self) -> None:
+        """Put the generator where it was before the generation: asking again gives the same."""
+        if self._rng_before is None:
+            self._rng_before = rng_state(self._rng)
+        else:
+            restore_rng(self._rng, self._rng_before)
 
     def tell(self, candidates: Sequence[FloatArray], evaluation: Evaluation) -> None:
         """Learn once all of the generation was scored."""

@@ -29,7 +29,7 @@ class CircuitSettings(TaskSettings):
     )
     updates: int = Field(880, ge=1, le=1_000_000, description="minibatches shown")
     batch: int = Field(32, ge=1, le=10_000, description="examples of a minibatch")
-    normaliser: Literal["none", "clip", "momentum"] = Field(
+    normaliser: Literal["none", "clip", "sign", "momentum"] = Field(
         "none", description="what happens to the rule's increments"
     )
 
