@@ -1,0 +1,1 @@
+"""Learners with a kernel of their own, beside the circuits; one file each."""
