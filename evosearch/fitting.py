@@ -184,11 +184,11 @@ def updates_to(curves: FloatArray, accuracy: float, check_every: int) -> float |
 def cosines_to_gradient(middle: Probe) -> FloatArray:
     """Return (D, layers): cosine of ``error*pre`` with the negative gradient, over a minibatch."""
     n_layers = len(middle.weights)
-    true = middle.errors[-1]
+    true = middle.target - middle.posts[-1]
     columns: list[FloatArray] = []
     for k in reversed(range(n_layers)):
         pre = middle.posts[k]
-        ours = np.einsum("dbo,dbi->doi", middle.errors[k], pre)
+        ours = np.einsum("dbo,dbi->doi", middle.errors[k], middle.pres[k])
         wanted = np.einsum("dbo,dbi->doi", true, pre)
         norms = np.linalg.norm(ours, axis=(1, 2)) * np.linalg.norm(wanted, axis=(1, 2))
         dots = (ours * wanted).sum(axis=(1, 2))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from evosearch.circuits.base import CIRCUITS, Circuit, Layer, send_down
+from evosearch.circuits.base import CIRCUITS, Circuit, Wiring
 
 if TYPE_CHECKING:
-    from evosearch.engine.lifetime import Buffer, LifetimeBuilder
+    from evosearch.circuits.scene import Scene
 
 
 @CIRCUITS.register("bp")
@@ -19,26 +19,30 @@ class Backprop(Circuit):
     Source: D. E. Rumelhart, G. E. Hinton, R. J. Williams, Nature 323, 1986.
     """
 
+    title = "backpropagation, the reference (Rumelhart, Hinton, Williams 1986)"
     locks = "FBU"
     transports_weights = True
 
-    def send(self, b: LifetimeBuilder, layers: Sequence[Layer], feedback: Sequence[Buffer]) -> None:
+    def wire(self, scene: Scene) -> Wiring:
         """Send errors through the weights themselves."""
-        send_down(b, layers, [layer.weights for layer in layers[1:]])
+        weights = [layer.weights for layer in scene.layers[1:]]
+        return Wiring(lambda: scene.send_down(weights))
 
 
 @CIRCUITS.register("shallow")
 class Shallow(Circuit):
     """Random hidden layers that stay, and a readout that learns: the floor."""
 
+    title = "random hidden layers under a readout that learns, the floor"
     locks = "U"
 
     def trained(self, n_layers: int) -> range:
         """Return the last layer alone."""
         return range(n_layers - 1, n_layers)
 
-    def send(self, b: LifetimeBuilder, layers: Sequence[Layer], feedback: Sequence[Buffer]) -> None:
+    def wire(self, scene: Scene) -> Wiring:
         """Send nothing: hidden layers do not learn."""
+        return Wiring(lambda: None)
 
     def products(self, sizes: Sequence[int]) -> int:
         """Return 0: no error travels."""

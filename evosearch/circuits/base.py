@@ -8,20 +8,17 @@ improves; a local rule then changes the weights. New circuits are one file with 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from evosearch.circuits.streams import normal_weights
 from evosearch.engine.program import Level, Terminal
 from evosearch.registry import Registry
 
 if TYPE_CHECKING:
-    from evosearch.engine.lifetime import Buffer, LifetimeBuilder
+    from evosearch.circuits.scene import Scene
+    from evosearch.engine.lifetime import Buffer
 
 CIRCUITS: Registry[type[Circuit]] = Registry("learner", "evosearch.circuits")
 
@@ -48,6 +45,7 @@ class Layer:
         weights: (n_out, n_in).
         bias: (n_out, 1), a synapse from a unit that is always 1.
         pre: (B, n_in) activities below.
+        total: (B, n_out) what the units receive, before their nonlinearity.
         post: (B, n_out) activities: tanh in hidden layers, class probabilities in the last.
         error: (B, n_out) teaching signals, in the direction that improves.
         error_pre: (B, n_in) teaching signals of the layer below; 0 for inputs.
@@ -56,6 +54,7 @@ class Layer:
     weights: Buffer
     bias: Buffer
     pre: Buffer
+    total: Buffer
     post: Buffer
     error: Buffer
     error_pre: Buffer
@@ -69,67 +68,72 @@ class Change:
     now: Buffer
 
 
+@dataclass(frozen=True)
+class Wiring:
+    """A circuit within one life.
+
+    Attributes:
+        send: emits what comes between the forward pass and the rule: the errors of all hidden
+            layers that learn, and plasticity of the circuit's own synapses.
+        layers: what the rule reads at each layer, where that is not what the forward pass left.
+        adapt: emits own plasticity that follows the changes of each layer's weights, from the
+            bottom; None where there is none.
+        begin: emits what comes once a minibatch, after the forward pass and before the first
+            round.
+        rounds: how often ``send`` and the rule follow each other for one minibatch.
+    """
+
+    send: Callable[[], None]
+    layers: Sequence[Layer] | None = None
+    adapt: Callable[[Sequence[Change]], None] | None = None
+    begin: Callable[[], None] | None = None
+    rounds: int = 1
+
+
 class Circuit(ABC):
     """A way to give each unit of a network its teaching signal.
 
-    The output layer's error, target minus probability, is there already; all matrices that carry
+    The output layer's error, target minus probability, is there already; matrices that carry
     errors back are kept in the shape (units of the upper side, units of the lower side).
 
     Attributes:
+        title: one line with the authors and the year.
         locks: what an update waits for: F forward pass, B backward pass, U update phase.
         transports_weights: whether errors travel through the forward weights, or their signs.
-        learns_feedback: whether ``adapt`` changes feedback weights after each update.
     """
 
+    title: ClassVar[str]
     locks: ClassVar[str]
     transports_weights: ClassVar[bool] = False
-    learns_feedback: ClassVar[bool] = False
 
     def trained(self, n_layers: int) -> range:
         """Return which of the layers learn, by number from 0 at the bottom."""
         return range(n_layers)
 
-    def feedback(
-        self,
-        b: LifetimeBuilder,
-        layers: Sequence[Layer],
-        generators: Sequence[np.random.Generator],
-    ) -> tuple[Buffer, ...]:
-        """Declare the circuit's own matrices; none where it needs no more than the network.
-
-        Args:
-            b: where buffers are declared.
-            layers: from the bottom.
-            generators: one a draw, for random matrices.
-        """
-        return ()
-
     @abstractmethod
-    def send(self, b: LifetimeBuilder, layers: Sequence[Layer], feedback: Sequence[Buffer]) -> None:
-        """Emit the phases that write the error of every hidden layer that learns."""
-
-    def adapt(
-        self, b: LifetimeBuilder, changes: Sequence[Change], feedback: Sequence[Buffer]
-    ) -> None:
-        """Emit the circuit's own plasticity, once a minibatch after all layers have changed.
-
-        Args:
-            b: where phases go.
-            changes: of each layer's weights, from the bottom.
-            feedback: the circuit's own matrices.
-        """
-        raise NotImplementedError
+    def wire(self, scene: Scene) -> Wiring:
+        """Declare the circuit's own buffers in a life, and return what emits its phases."""
 
     def products(self, sizes: Sequence[int]) -> int:
         """Return the multiply-adds that carry one example's errors to the hidden layers.
 
-        Where a circuit does not say otherwise they pass layer by layer, down to the first hidden
-        one.
+        Own plasticity and further forward passes count. Where a circuit does not say otherwise
+        errors pass layer by layer, down to the first hidden one.
 
         Args:
             sizes: units of each layer, inputs first.
         """
-        return sum(n_out * n_in for n_in, n_out in pairwise(sizes[1:]))
+        return backward_products(sizes)
+
+
+def backward_products(sizes: Sequence[int]) -> int:
+    """Return the multiply-adds of one example's errors that pass all layers but the first."""
+    return sum(n_out * n_in for n_in, n_out in pairwise(sizes[1:]))
+
+
+def forward_products(sizes: Sequence[int]) -> int:
+    """Return the multiply-adds of one example's forward pass."""
+    return sum(n_out * n_in for n_in, n_out in pairwise(sizes))
 
 
 def forward_equivalents(circuit: Circuit, sizes: Sequence[int]) -> float:
@@ -140,48 +144,3 @@ def forward_equivalents(circuit: Circuit, sizes: Sequence[int]) -> float:
     synapses = [n_out * n_in for n_in, n_out in pairwise(sizes)]
     learning = sum(synapses[k] for k in circuit.trained(len(synapses)))
     return 1.0 + (circuit.products(sizes) + learning) / sum(synapses)
-
-
-def send_down(b: LifetimeBuilder, layers: Sequence[Layer], matrices: Sequence[Buffer]) -> None:
-    """Emit errors that pass layer by layer: tanh' * (transpose of matrix l) error of layer l + 1.
-
-    Args:
-        b: where phases go.
-        layers: from the bottom.
-        matrices: one for each layer but the first, of the shape of its weights.
-    """
-    pairs = zip(layers, layers[1:], matrices, strict=False)
-    for lower, upper, matrix in reversed(list(pairs)):
-        b.matvec_t(lower.error, matrix, upper.error)
-        through_tanh(b, lower)
-
-
-def through_tanh(b: LifetimeBuilder, layer: Layer) -> None:
-    """Multiply a hidden layer's error by the derivative of its activity."""
-    b.map(layer.error, "e*(1 - square(h))", e=layer.error, h=layer.post)
-
-
-def random_like(
-    b: LifetimeBuilder,
-    matrices: Sequence[Buffer],
-    generators: Sequence[np.random.Generator],
-) -> tuple[Buffer, ...]:
-    """Declare matrices of the same shapes, drawn as weights are: N(0, 1 / n_in)."""
-    drawn = [[normal_weights(g, m.n_out, m.n_in) for m in matrices] for g in generators]
-    return tuple(
-        declare(b, "feedback", m.n_out, m.n_in, [draw[k] for draw in drawn])
-        for k, m in enumerate(matrices)
-    )
-
-
-def declare(
-    b: LifetimeBuilder,
-    name: str,
-    n_out: int,
-    n_in: int,
-    values: Sequence[NDArray[np.float64]],
-) -> Buffer:
-    """Declare a matrix and what it is at birth: one array (n_out, n_in) a draw."""
-    buffer = b.matrix(name, n_out, n_in)
-    b.initial(buffer, b.table(np.stack(values).reshape(len(values), 1, -1)))
-    return buffer

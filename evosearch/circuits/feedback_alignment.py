@@ -7,19 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evosearch.circuits.base import (
-    CIRCUITS,
-    Change,
-    Circuit,
-    Layer,
-    declare,
-    random_like,
-    send_down,
-    through_tanh,
-)
+from evosearch.circuits.base import CIRCUITS, Change, Circuit, Wiring
+from evosearch.circuits.scene import declare
 
 if TYPE_CHECKING:
-    from evosearch.engine.lifetime import Buffer, LifetimeBuilder
+    from evosearch.circuits.scene import Scene
 
 KOLEN_POLLACK_DECAY = 1e-3
 
@@ -32,20 +24,13 @@ class FeedbackAlignment(Circuit):
     weights support error backpropagation for deep learning", Nature Communications 7, 2016.
     """
 
+    title = "feedback alignment (Lillicrap et al. 2016)"
     locks = "FBU"
 
-    def feedback(
-        self,
-        b: LifetimeBuilder,
-        layers: Sequence[Layer],
-        generators: Sequence[np.random.Generator],
-    ) -> tuple[Buffer, ...]:
-        """Declare one matrix for each layer but the first."""
-        return random_like(b, [layer.weights for layer in layers[1:]], generators)
-
-    def send(self, b: LifetimeBuilder, layers: Sequence[Layer], feedback: Sequence[Buffer]) -> None:
-        """Send errors through the fixed matrices."""
-        send_down(b, layers, feedback)
+    def wire(self, scene: Scene) -> Wiring:
+        """Declare one matrix for each layer but the first, and send errors through them."""
+        feedback = scene.matrices_like([layer.weights for layer in scene.layers[1:]])
+        return Wiring(lambda: scene.send_down(feedback))
 
 
 @CIRCUITS.register("dfa")
@@ -56,30 +41,25 @@ class DirectFeedbackAlignment(Circuit):
     alignment provides learning in deep neural networks", NeurIPS 2016.
     """
 
+    title = "direct feedback alignment (Nøkland 2016)"
     locks = "FU"
 
-    def feedback(
-        self,
-        b: LifetimeBuilder,
-        layers: Sequence[Layer],
-        generators: Sequence[np.random.Generator],
-    ) -> tuple[Buffer, ...]:
-        """Declare one matrix (outputs, units) for each hidden layer."""
-        n_out = layers[-1].weights.n_out
-        sizes = [layer.weights.n_out for layer in layers[:-1]]
-        drawn = [
-            [g.uniform(-1.0, 1.0, (n_out, n)) / np.sqrt(n_out) for n in sizes] for g in generators
-        ]
-        return tuple(
-            declare(b, "feedback", n_out, n, [draw[k] for draw in drawn])
-            for k, n in enumerate(sizes)
-        )
+    def wire(self, scene: Scene) -> Wiring:
+        """Declare one matrix (outputs, units) for each hidden layer; send to all at once."""
+        hidden, output = scene.layers[:-1], scene.layers[-1]
+        n_out = output.weights.n_out
+        sizes = [layer.weights.n_out for layer in hidden]
+        drawn = [[g.uniform(-1.0, 1.0, (n_out, n)) / np.sqrt(n_out) for n in sizes]
+                 for g in scene.generators]  # fmt: skip
+        feedback = [declare(scene.b, "feedback", n_out, n, [draw[k] for draw in drawn])
+                    for k, n in enumerate(sizes)]  # fmt: skip
 
-    def send(self, b: LifetimeBuilder, layers: Sequence[Layer], feedback: Sequence[Buffer]) -> None:
-        """Send the output error to every hidden layer at once."""
-        for layer, matrix in zip(layers[:-1], feedback, strict=True):
-            b.matvec_t(layer.error, matrix, layers[-1].error)
-            through_tanh(b, layer)
+        def send() -> None:
+            for layer, matrix in zip(hidden, feedback, strict=True):
+                scene.b.matvec_t(layer.error, matrix, output.error)
+                scene.through_tanh(layer)
+
+        return Wiring(send)
 
     def products(self, sizes: Sequence[int]) -> int:
         """Return the multiply-adds of outputs times all hidden units."""
@@ -94,28 +74,25 @@ class SignSymmetric(Circuit):
     backpropagation?", AAAI 2016, with uniform magnitudes.
     """
 
+    title = "sign-symmetric feedback (Liao, Leibo, Poggio 2016)"
     locks = "FBU"
     transports_weights = True
 
-    def feedback(
-        self,
-        b: LifetimeBuilder,
-        layers: Sequence[Layer],
-        generators: Sequence[np.random.Generator],
-    ) -> tuple[Buffer, ...]:
-        """Declare one matrix for each layer but the first; ``send`` fills it."""
-        uppers = [layer.weights for layer in layers[1:]]
-        return tuple(b.matrix("signs", w.n_out, w.n_in) for w in uppers)
+    def wire(self, scene: Scene) -> Wiring:
+        """Take the signs of the weights as they are at each update, and send through them."""
+        weights = [layer.weights for layer in scene.layers[1:]]
+        signs = [scene.b.matrix("signs", w.n_out, w.n_in) for w in weights]
 
-    def send(self, b: LifetimeBuilder, layers: Sequence[Layer], feedback: Sequence[Buffer]) -> None:
-        """Take the signs of the weights as they are, and send errors through them."""
-        for layer, signs in zip(layers[1:], feedback, strict=True):
-            b.map(signs, f"{signs.n_in**-0.5!r}*sign(u)", u=layer.weights)
-        send_down(b, layers, feedback)
+        def send() -> None:
+            for weight, sign in zip(weights, signs, strict=True):
+                scene.b.map(sign, f"{sign.n_in**-0.5!r}*sign(u)", u=weight)
+            scene.send_down(signs)
+
+        return Wiring(send)
 
 
 @CIRCUITS.register("kolen-pollack")
-class KolenPollack(FeedbackAlignment):
+class KolenPollack(Circuit):
     """Kolen-Pollack: random feedback matrices that get the changes of the weights they mirror.
 
     After each update both lose the share .001 of themselves, so that their difference shrinks by
@@ -123,14 +100,18 @@ class KolenPollack(FeedbackAlignment):
     transport", ICNN 1994; M. Akrout et al., "Deep learning without weight transport", NeurIPS 2019.
     """
 
-    learns_feedback = True
+    title = "Kolen-Pollack feedback (Kolen, Pollack 1994; Akrout et al. 2019)"
+    locks = "FBU"
 
-    def adapt(
-        self, b: LifetimeBuilder, changes: Sequence[Change], feedback: Sequence[Buffer]
-    ) -> None:
-        """Add to each matrix the change of its weights; let both decay."""
+    def wire(self, scene: Scene) -> Wiring:
+        """Send errors through matrices that get the changes of their weights; let both decay."""
+        feedback = scene.matrices_like([layer.weights for layer in scene.layers[1:]])
         kept = 1.0 - KOLEN_POLLACK_DECAY
-        for change, matrix in zip(changes[1:], feedback, strict=True):
-            b.map(matrix, f"{kept!r}*(u + now - before)", u=matrix, now=change.now,
-                  before=change.before)  # fmt: skip
-            b.map(change.now, f"{kept!r}*u", u=change.now)
+
+        def adapt(changes: Sequence[Change]) -> None:
+            for change, matrix in zip(changes[1:], feedback, strict=True):
+                scene.b.map(matrix, f"{kept!r}*(u + now - before)", u=matrix, now=change.now,
+                            before=change.before)  # fmt: skip
+                scene.b.map(change.now, f"{kept!r}*u", u=change.now)
+
+        return Wiring(lambda: scene.send_down(feedback), adapt=adapt)

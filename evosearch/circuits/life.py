@@ -27,13 +27,17 @@ class Probe:
 
     Attributes:
         weights: of each layer (D, n_out, n_in), before the update.
-        posts: activities of each layer (D, B, n_out), the inputs first.
+        posts: activities of each layer (D, B, n), the inputs first.
+        pres: what the rule read as ``pre`` at each layer (D, B, n_in).
         errors: teaching signals of each layer (D, B, n_out).
+        target: (D, B, classes), 1 at the right class.
     """
 
     weights: list[NDArray[np.float64]]
     posts: list[NDArray[np.float64]]
+    pres: list[NDArray[np.float64]]
     errors: list[NDArray[np.float64]]
+    target: NDArray[np.float64]
 
 
 def held_out(data: DataSet, split: str) -> tuple[Examples, Examples]:
@@ -105,7 +109,9 @@ def probe(life: Lifetime, result: LifeResult, plan: Plan) -> Probe:
     return Probe(
         [shaped(f"weights {k}", sizes[k + 1], sizes[k]) for k in layers],
         [shaped(f"post {k}", plan.batch, n) for k, n in enumerate(sizes)],
+        [shaped(f"pre {k}", plan.batch, sizes[k]) for k in layers],
         [shaped(f"error {k}", plan.batch, sizes[k + 1]) for k in layers],
+        shaped("target", plan.batch, sizes[-1]),
     )
 
 

@@ -19,6 +19,7 @@ from evosearch.engine.calls import call_native, call_outer
 from evosearch.engine.contract import BLOCK, LANES
 from evosearch.engine.phases import (
     ARGMAX,
+    BIAS,
     LOAD,
     MAP,
     MATVEC,
@@ -385,6 +386,9 @@ def run_group(
         elif op == OUTER:
             call_outer(outer_kernel, ws, u8(a), u8(b), u8(c), phases[pc, D], phases[pc, E],
                        phases[pc, F])  # fmt: skip
+        elif op == BIAS:
+            simple.add_bias(ws, u8(a) * lanes, u8(b) * lanes, u8(phases[pc, D]) * lanes,
+                            u8(phases[pc, F]))  # fmt: skip
         elif op == RANDOM:
             simple.random(ws, u8(a) * lanes, u8(b), lanes, c == 1, _row_of(phases, pc, counters),
                     u8(phases[pc, D]), keys, group * lanes)  # fmt: skip

@@ -310,13 +310,23 @@ class LifetimeBuilder:
                       matrix.n_in, source.examples)
         )  # fmt: skip
 
+    def add(self, target: Buffer, bias: Buffer) -> None:
+        """Add one number a unit to ``target``, the same for each example."""
+        if bias.size != target.each:
+            raise InputError(
+                f"bias {bias.name!r} has {bias.size} numbers, an example of {target.name!r} "
+                f"{target.each}."
+            )
+        self._phases.append(
+            self._row(ph.BIAS, target.start, bias.start, 0, bias.size, 0, target.examples)
+        )
+
     def outer(self, target: Buffer, post: Buffer, pre: Buffer) -> None:
         """target_ij = mean over examples of post_i pre_j, added up in their order."""
         self._check_product(post, pre, target)
         self._phases.append(
-            self._row(ph.OUTER, target.start, post.start, pre.start, target.n_out, target.n_in,
-                      pre.examples)
-        )  # fmt: skip
+            self._row(*outer_phase(target, post, pre)),
+        )
 
     def map(self, target: Buffer, text: str, **operands: Buffer) -> None:
         """Set target = expression, elementwise; operands have the target's size or are scalars."""
@@ -489,6 +499,17 @@ class LifetimeBuilder:
             raise InputError(
                 f"{post.name!r} holds {post.examples} examples, {pre.name!r} {pre.examples}."
             )
+
+
+def outer_phase(target: Buffer, post: Buffer, pre: Buffer) -> tuple[int, ...]:
+    """Return operation and operands of target_ij = mean over examples of post_i pre_j.
+
+    A single column is written as a row, which lies in memory alike and fills vectors.
+    """
+    n_out, n_in = target.n_out, target.n_in
+    if n_in == 1:
+        post, pre, n_out, n_in = pre, post, 1, n_out
+    return (ph.OUTER, target.start, post.start, pre.start, n_out, n_in, pre.examples)
 
 
 def program_terminals(programs: Sequence[Program]) -> tuple[str, ...]:

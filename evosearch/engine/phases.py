@@ -23,6 +23,7 @@ RANDOM = 7  # buffer A of B units; C = 1 normal, 0 uniform; stream D; step = row
 ARGMAX = 8  # A = one-hot of the first maximum of B; C units
 REDUCE = 9  # A = reduction D of buffer B of C units
 OUTER = 10  # A = mean over F examples of (unit of B) * (unit of C), a D x E matrix
+BIAS = 11  # D units of A += those of B, for each of F examples
 
 REDUCE_SUM, REDUCE_MEAN, REDUCE_MIN, REDUCE_MAX = 0, 1, 2, 3
 REDUCTIONS = {"sum": REDUCE_SUM, "mean": REDUCE_MEAN, "min": REDUCE_MIN, "max": REDUCE_MAX}

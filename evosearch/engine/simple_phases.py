@@ -55,6 +55,15 @@ def load_row(
 
 
 @compiled
+def add_bias(ws: Any, target: Any, bias: Any, n: Any, n_examples: Any) -> None:
+    """Add the same n numbers to those of each example."""
+    for example in range(n_examples):
+        here = target + example * n
+        for t in range(n):
+            ws[here + t] = ws[here + t] + ws[bias + t]
+
+
+@compiled
 def random(
     ws: Any, target: Any, n: Any, lanes: Any, is_normal: Any, step: Any, stream: Any, keys: Any,
     first: Any,

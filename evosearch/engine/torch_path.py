@@ -168,6 +168,9 @@ class _Batch:
             post, pre = self._flat(b, f * d), self._flat(c, f * e)
             pairs = (post.unflatten(2, (f, d)), pre.unflatten(2, (f, e)))
             self._write(a, torch.einsum("gdbi,gdbj->gdij", *pairs) / f)
+        elif op == ph.BIAS:
+            value = self._flat(a, f * d).unflatten(2, (f, d)) + self._flat(b, d).unsqueeze(2)
+            self._write(a, value.flatten(2))
         elif op == ph.RANDOM:
             numbers = np.empty((self.size[1], 1, b))
             philox.fill(self.life.draw_keys, row, d, c == 1, numbers)

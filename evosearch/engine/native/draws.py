@@ -164,6 +164,15 @@ class DrawLife(LifeWriter):
         for j, value in enumerate(values):
             self.set(value, x, j)
 
+    def write_bias(self, target: int, bias: int, n: int, examples: int) -> None:
+        o = self.w.arithmetic(self.width)
+        for example in range(examples):
+
+            def body(k: Value | int, start: int = target + example * n) -> None:
+                self.set(o.add(self.read(start, k), self.read(bias, k)), start, k)
+
+            self.units(n, body)
+
     def write_map(self, view: View, target: int, n: int) -> None:
         network = self._network(view)
 

@@ -115,6 +115,8 @@ class LifeWriter(ABC):
             self.write_matvec_t(a, b, c, d, e, f)
         elif op == ph.OUTER:
             self.write_outer(a, b, c, d, e, f)
+        elif op == ph.BIAS:
+            self.write_bias(a, b, d, f)
         elif op == ph.MAP:
             self.write_map(self.maps[a], self.life.maps[a].target.start, c)
         elif op == ph.RULE:
@@ -261,6 +263,10 @@ class LifeWriter(ABC):
     def write_outer(self, g: int, y: int, x: int, n_out: int, n_in: int, examples: int) -> None:
         """g_ij = mean over examples of y_i x_j."""
         raise UnsupportedError("minibatches over draws side by side")
+
+    @abstractmethod
+    def write_bias(self, target: int, bias: int, n: int, examples: int) -> None:
+        """Add n numbers to those of each example."""
 
     @abstractmethod
     def write_map(self, view: View, target: int, n: int) -> None:

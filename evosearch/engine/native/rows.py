@@ -248,6 +248,18 @@ class RowLife(LifeWriter):
 
         self.pieces(n, body)
 
+    def write_bias(self, target: int, bias: int, n: int, examples: int) -> None:
+        with self.w.loop(examples) as example:
+            here = self.example("%ws", target, example, n)
+
+            def body(offset: Value | int, width: int, count: int) -> None:
+                w, place = self.w, self.w.pointer(here, offset)
+                shift = w.load(self.unit(bias, offset), width)
+                total = w.arithmetic(width).add(w.load(place, width), shift)
+                w.store_first(total, place, width, count)
+
+            self.pieces(n, body)
+
     def write_map(self, view: View, target: int, n: int) -> None:
         output = view.program.outputs[0].register
         network = self._network(view)

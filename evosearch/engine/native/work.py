@@ -80,6 +80,8 @@ def _phase_work(
     if op in (ph.MATVEC, ph.MATVEC_T, ph.OUTER):
         size = 20 if lanes == 1 else 4 * min(d * e, 64)
         return np.array([d * f, 0, 0, d * e * f * lanes, size])
+    if op == ph.BIAS:
+        return np.array([f, d * f * lanes, 0, 0, 20])
     if op == ph.MAP:
         ops = life.maps[a].program.code[:, 0].tolist()
         n_functions = sum(op in COSTLY for op in ops)
