@@ -36,11 +36,11 @@ def call_native(
 
 
 @intrinsic
-def call_outer(
-    typing: Any, address: Any, ws: Any, g: Any, y: Any, x: Any, n_out: Any, n_in: Any,
+def call_kernel(
+    typing: Any, address: Any, ws: Any, target: Any, a: Any, b: Any, n_out: Any, n_in: Any,
     examples: Any,
 ) -> Any:  # fmt: skip
-    """Call the kernel of mean outer products on parts of the workspace."""
+    """Call a kernel of :mod:`evosearch.engine.native.tiles` on parts of the workspace."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         data = context.make_array(signature.args[1])(context, builder, args[1]).data

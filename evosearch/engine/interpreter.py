@@ -15,7 +15,7 @@ from evosearch.engine import elementary as el
 from evosearch.engine import kernels
 from evosearch.engine import simple_phases as simple
 from evosearch.engine.cache import compiled, compiled_with_allocation
-from evosearch.engine.calls import call_native, call_outer
+from evosearch.engine.calls import call_kernel, call_native
 from evosearch.engine.contract import BLOCK, LANES
 from evosearch.engine.phases import (
     ARGMAX,
@@ -306,7 +306,7 @@ def run_group(
     outputs: Any, map_outputs: Any, candidate: Any, n_candidates: Any, binds: Any, strides: Any,
     shapes: Any, scratch: Any, data: Any, tables: Any, index: Any, indices: Any, keys: Any,
     group: Any, lanes: Any, eta: Any, bounds: Any, flags: Any, exploded: Any, counters: Any,
-    starts: Any, outer_kernel: Any,
+    starts: Any, tiles: Any,
 ) -> Any:  # fmt: skip
     """Live one life of one candidate on one group of draws; return the rule applications made.
 
@@ -344,9 +344,10 @@ def run_group(
                 u8(a) * lanes, u8(b) * lanes, u8(phases[pc, D]), u8(phases[pc, E]),
             )  # fmt: skip
             n_examples = u8(phases[pc, F])
-            for k in range(n_examples):
-                kernels.matvec(ws, y + k * n_out, w, u8(c) * lanes + k * n_in, n_out, n_in, lanes,
-                               scratch)  # fmt: skip
+            if n_examples == 1:
+                kernels.matvec(ws, y, w, u8(c) * lanes, n_out, n_in, lanes, scratch)
+            else:
+                call_kernel(tiles[1], ws, y, w, u8(c), phases[pc, D], phases[pc, E], phases[pc, F])
             n = n_out * n_examples
             bad = 0
             for t in range(n * lanes):
@@ -378,14 +379,15 @@ def run_group(
                 depth -= 1
                 counters[depth] = 0
         elif op == MATVEC_T:
-            n_out, n_in = u8(phases[pc, D]), u8(phases[pc, E])
-            for k in range(u8(phases[pc, F])):
-                kernels.matvec_t(ws, u8(a) * lanes + k * n_in, u8(b) * lanes,
-                                 u8(c) * lanes + k * n_out, n_out, n_in, lanes,
-                                 scratch)  # fmt: skip
+            if phases[pc, F] == 1:
+                kernels.matvec_t(ws, u8(a) * lanes, u8(b) * lanes, u8(c) * lanes,
+                                 u8(phases[pc, D]), u8(phases[pc, E]), lanes, scratch)  # fmt: skip
+            else:
+                call_kernel(tiles[2], ws, u8(a), u8(b), u8(c), phases[pc, D], phases[pc, E],
+                            phases[pc, F])  # fmt: skip
         elif op == OUTER:
-            call_outer(outer_kernel, ws, u8(a), u8(b), u8(c), phases[pc, D], phases[pc, E],
-                       phases[pc, F])  # fmt: skip
+            call_kernel(tiles[0], ws, u8(a), u8(b), u8(c), phases[pc, D], phases[pc, E],
+                        phases[pc, F])  # fmt: skip
         elif op == BIAS:
             simple.add_bias(ws, u8(a) * lanes, u8(b) * lanes, u8(phases[pc, D]) * lanes,
                             u8(phases[pc, F]))  # fmt: skip
@@ -409,7 +411,7 @@ def run_chunk(
     output_start: Any, map_outputs: Any, n_candidates: Any, binds: Any, strides: Any, shapes: Any,
     map_sizes: Any, births: Any, data: Any, tables: Any, index: Any, indices: Any, keys: Any,
     lanes: Any, eta: Any, bounds: Any, flags: Any, result_units: Any, results: Any,
-    exploded: Any, clipped: Any, natives: Any, n_applications: Any, outer_kernel: Any,
+    exploded: Any, clipped: Any, natives: Any, n_applications: Any, tiles: Any,
 ) -> Any:  # fmt: skip
     """Live all lives of a chunk of candidates; return the rule applications made.
 
@@ -418,7 +420,7 @@ def run_chunk(
     ``natives`` (P,) holds addresses of compiled lives or 0. Those make ``n_applications`` of the
     rule; a life that does not stay finite is lived once more, by the interpreter.
 
-    ``outer_kernel`` is the address of the kernel of mean outer products.
+    ``tiles`` holds the addresses of the kernels of minibatches: outer, product, transposed.
     ``results`` is (P, D, k) float64 and takes the values of ``result_units``, ``exploded`` (P, D)
     the rule application at which a life ended or -1, ``clipped`` (P, D) the share of weights
     that stand at the clip in the end.
@@ -453,7 +455,7 @@ def run_chunk(
                     ws, off, phases, code, code_start, ends, rule_levels, rule_outputs,
                     map_outputs, p, n_candidates, binds, strides, shapes, scratch, data, tables,
                     index, indices, keys, group, lanes, eta[p], bounds, flags, ended, counters,
-                    starts, outer_kernel,
+                    starts, tiles,
                 )  # fmt: skip
             for lane in range(n_here):
                 lived = steps if ended[lane] < 0 else ended[lane]

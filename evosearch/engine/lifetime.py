@@ -297,6 +297,7 @@ class LifetimeBuilder:
     def matvec(self, target: Buffer, matrix: Buffer, source: Buffer) -> None:
         """target_i = sum over j of matrix_ij source_j, for each example."""
         self._check_product(target, source, matrix)
+        _check_apart(target, source)
         self._phases.append(
             self._row(ph.MATVEC, target.start, matrix.start, source.start, matrix.n_out,
                       matrix.n_in, source.examples)
@@ -305,6 +306,7 @@ class LifetimeBuilder:
     def matvec_t(self, target: Buffer, matrix: Buffer, source: Buffer) -> None:
         """target_j = sum over i of matrix_ij source_i, for each example."""
         self._check_product(source, target, matrix)
+        _check_apart(target, source)
         self._phases.append(
             self._row(ph.MATVEC_T, target.start, matrix.start, source.start, matrix.n_out,
                       matrix.n_in, source.examples)
@@ -499,6 +501,11 @@ class LifetimeBuilder:
             raise InputError(
                 f"{post.name!r} holds {post.examples} examples, {pre.name!r} {pre.examples}."
             )
+
+
+def _check_apart(target: Buffer, source: Buffer) -> None:
+    if target.examples > 1 and target.start == source.start:
+        raise InputError(f"a product of the minibatch {source.name!r} is written over itself.")
 
 
 def outer_phase(target: Buffer, post: Buffer, pre: Buffer) -> tuple[int, ...]:

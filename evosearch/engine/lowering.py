@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evosearch.engine import phases as ph
 from evosearch.engine.contract import padded
-from evosearch.engine.lifetime import Buffer, Lifetime, MapSite, RuleSite
+from evosearch.engine.lifetime import Buffer, Lifetime, MapSite, RuleSite, outer_phase
 from evosearch.engine.program import Level, Op, Program, Terminal
 from evosearch.rules.expression import Expression, joined
 from evosearch.rules.lower import lower
@@ -26,18 +27,21 @@ from evosearch.rules.separate import Nodes, Term, separate
 
 MAX_PRODUCTS = 4
 MIN_EXAMPLES = 4
+MAX_KEPT = 256
+"""Lowered lives that a life remembers; a search meets the same few again and again."""
+Mean: TypeAlias = tuple[tuple[Nodes, ...], tuple[Nodes, ...]]
+"""What is averaged over a minibatch: factors of pre units, factors of post units."""
 _NAMES = {int(primitive.op): name for name, primitive in PRIMITIVES.items()}
 
 
 def lower_minibatch(life: Lifetime, program: Program) -> tuple[Lifetime, Program] | None:
     """Return the lowered life and rule, or None where the rule is averaged elementwise.
 
-    Lowered are lives of one site with at least ``MIN_EXAMPLES`` examples and rules that need at
+    Lowered are lives with at least ``MIN_EXAMPLES`` examples at every site and rules that need at
     most ``MAX_PRODUCTS`` products of matrices.
     """
-    if len(life.sites) != 1 or life.sites[0].examples < MIN_EXAMPLES or len(program.outputs) != 1:
+    if min(site.examples for site in life.sites) < MIN_EXAMPLES or len(program.outputs) != 1:
         return None
-    site = life.sites[0]
     levels = {
         name: Level(int(program.register_level[k])) for k, name in enumerate(program.terminals)
     }
@@ -46,16 +50,24 @@ def lower_minibatch(life: Lifetime, program: Program) -> tuple[Lifetime, Program
         return None
     read = {name for term in terms for name in _unit_names(term)}
     # A terminal that the life does not offer is refused where lives are bound to rules.
-    if any(name not in site.terminals or site.terminals[name].examples == 1 for name in read):
+    offered = [site.terminals for site in life.sites]
+    if any(name not in there or there[name].examples == 1 for name in read for there in offered):
         return None
     means = list(dict.fromkeys((t.pre, t.post) for t in terms if t.pre or t.post))
-    key = ("lowered", tuple(means))
-    found = life.cache.get(key)
-    if found is None:
-        found = life.cache[key] = _Lowering(life, site).build(means)
-    lowered, terminals = found
+    lowered, terminals = _kept(life, tuple(means))
     form = "increment" if program.outputs[0].is_increment else "absolute"
     return lowered, lower(Rule(_combined(terms, means), form=form), terminals)
+
+
+def _kept(life: Lifetime, means: tuple[Mean, ...]) -> tuple[Lifetime, list[Terminal]]:
+    """Return the lowered life of these means, made at most once while it is in use."""
+    kept: dict[tuple[Mean, ...], tuple[Lifetime, list[Terminal]]]
+    kept = life.cache.setdefault("lowered", {})
+    if means not in kept:
+        if len(kept) >= MAX_KEPT:
+            kept.pop(next(iter(kept)))
+        kept[means] = _Lowering(life).build(means)
+    return kept[means]
 
 
 def expression_of(program: Program) -> Expression:
@@ -101,18 +113,40 @@ def _combined(terms: Sequence[Term], means: Sequence[Any]) -> Expression:
 class _Lowering:
     """Builds the life in which means over the minibatch take the place of the rule's terminals."""
 
-    def __init__(self, life: Lifetime, site: RuleSite) -> None:
-        self._life, self._site = life, site
+    def __init__(self, life: Lifetime) -> None:
+        self._life = life
         self._units = life.n_units
         self._maps = list(life.maps)
         self._phases: list[list[int]] = []
         self._factors: dict[tuple[Nodes, ...], Buffer] = {}
 
-    def build(
-        self, means: Sequence[tuple[tuple[Nodes, ...], tuple[Nodes, ...]]]
-    ) -> tuple[Lifetime, list[Terminal]]:
+    def build(self, means: Sequence[Mean]) -> tuple[Lifetime, list[Terminal]]:
         """Return the life, and the catalogue of terminals of rules in it."""
-        life, site = self._life, self._site
+        life, catalogue = self._life, [Terminal("w", Level.SYNAPSE)]
+        sites: list[RuleSite] = []
+        rows: list[NDArray[np.int64]] = []
+        for phase in life.phases:
+            if phase[ph.OP] == ph.RULE:
+                site, catalogue = self._lowered(life.sites[int(phase[ph.A])], means)
+                rows.append(np.array(self._phases, np.int64).reshape(-1, ph.WIDTH))
+                phase = phase.copy()
+                phase[ph.A], phase[ph.F] = len(sites), 1
+                sites.append(site)
+            rows.append(phase[None])
+        return (
+            replace(
+                life,
+                phases=np.concatenate(rows),
+                n_units=self._units,
+                sites=tuple(sites),
+                maps=tuple(self._maps),
+            ),
+            catalogue,
+        )
+
+    def _lowered(self, site: RuleSite, means: Sequence[Mean]) -> tuple[RuleSite, list[Terminal]]:
+        """Collect the phases before a site, and return it with means in place of units."""
+        self._site, self._phases, self._factors = site, [], {}
         terminals: dict[str, Buffer] = {"w": site.terminals["w"]}
         catalogue = [Terminal("w", Level.SYNAPSE)]
         for name, buffer in site.terminals.items():
@@ -123,25 +157,7 @@ class _Lowering:
             buffer, level = self._mean(_mean_name(number), pre, post)
             terminals[buffer.name] = buffer
             catalogue.append(Terminal(buffer.name, level))
-        where = int((life.phases[:, ph.OP] == ph.RULE).argmax())
-        rule = life.phases[where].copy()
-        rule[ph.F] = 1
-        rows = [
-            life.phases[:where],
-            np.array(self._phases, np.int64),
-            rule[None],
-            life.phases[where + 1 :],
-        ]
-        return (
-            replace(
-                life,
-                phases=np.concatenate([part.reshape(-1, ph.WIDTH) for part in rows]),
-                n_units=self._units,
-                sites=(replace(site, terminals=terminals),),
-                maps=tuple(self._maps),
-            ),
-            catalogue,
-        )
+        return replace(site, terminals=terminals), catalogue
 
     def _mean(
         self, name: str, pre: tuple[Nodes, ...], post: tuple[Nodes, ...]
@@ -152,8 +168,7 @@ class _Lowering:
         level = Level.SYNAPSE if pre and post else (Level.PRE if pre else Level.POST)
         target = self._buffer(name, rows, columns, level)
         left, right = self._factor(post, n_out), self._factor(pre, n_in)
-        self._phase(ph.OUTER, target.start, left.start, right.start, rows, columns,
-                    self._site.examples)  # fmt: skip
+        self._phase(*outer_phase(target, left, right))
         return target, level
 
     def _factor(self, factors: tuple[Nodes, ...], n: int) -> Buffer:

@@ -85,6 +85,7 @@ def _run_lowered(
     groups: dict[int, tuple[Lifetime, list[int], list[Program]]] = {}
     for number, program in enumerate(programs):
         there, rule = lower_minibatch(life, program) or (life, program)
+        there.cache.setdefault("layout", _layout(life))
         _, numbers, rules = groups.setdefault(id(there), (there, [], []))
         numbers.append(number)
         rules.append(rule)
@@ -153,7 +154,7 @@ def _run_as_is(
             np.array([site.target.size for site in life.maps], np.int64), life.births, layout.data,
             layout.tables, layout.index, layout.indices, life.draw_keys, np.uint64(lanes),
             steps.astype(life.dtype), bounds, flags, units, results, exploded, clipped, natives,
-            life.n_rule_applications, _outer_kernel(life),
+            life.n_rule_applications, _tiles(life),
         )  # fmt: skip
     n = life.synapses
     return LifeResult(
@@ -166,13 +167,15 @@ def _say_once(sentence: str) -> None:
     logger.warning(sentence)
 
 
-def _outer_kernel(life: Lifetime) -> int:
-    """Return the address of the kernel of mean outer products, 0 where none is needed."""
-    if not (life.phases[:, ph.OP] == ph.OUTER).any():
-        return 0
-    from evosearch.engine.native.outer import outer_kernel
+def _tiles(life: Lifetime) -> NDArray[np.int64]:
+    """Return the addresses of the kernels of minibatches, 0 where there are none."""
+    ops, examples = life.phases[:, ph.OP], life.phases[:, ph.F]
+    is_product = np.isin(ops, (ph.MATVEC, ph.MATVEC_T)) & (examples > 1)
+    if not (is_product | (ops == ph.OUTER)).any():
+        return np.zeros(3, np.int64)
+    from evosearch.engine.native.tiles import addresses
 
-    return outer_kernel(life.dtype)
+    return np.array(addresses(life.dtype), np.int64)
 
 
 def _natives(life: Lifetime, programs: Sequence[Program], tier: Tier) -> Sequence[Native | None]:

@@ -10,10 +10,10 @@ from evosearch.engine import phases as ph
 from evosearch.engine.contract import LANES
 from evosearch.engine.lifetime import Lifetime
 from evosearch.engine.native.life import LifeWriter
-from evosearch.engine.native.outer import outer_kernel
 from evosearch.engine.native.program import View, evaluate, no_expansion
 from evosearch.engine.native.row_rules import MeanRule, RowRule
 from evosearch.engine.native.text import Value
+from evosearch.engine.native.tiles import KERNELS, addresses, fold, fold_together
 from evosearch.engine.program import Level, Program, Section
 
 MAX_UNROLLED = 2
@@ -82,27 +82,29 @@ class RowLife(LifeWriter):
     def write_matvec(
         self, y: int, matrix: int, x: int, n_out: int, n_in: int, examples: int
     ) -> None:
-        w = self.w
-        # A few rows stay in the first cache while all examples pass.
+        if examples > 1:
+            self._call("product", y, matrix, x, n_out, n_in, examples)
+        else:
+            self._write_product(y, matrix, x, n_out, n_in)
+        self._note_units(y, n_out * examples)
+
+    def _write_product(self, y: int, matrix: int, x: int, n_out: int, n_in: int) -> None:
+        w, source = self.w, self.unit(x)
         # A product over its own operand reads what earlier rows wrote: one row at a time.
         is_together = n_in // self.wide <= MAX_UNROLLED and x != y
         together = n_out // FOLDED * FOLDED if is_together else 0
         if together:
-            with w.loop(together, FOLDED) as i, w.loop(examples) as example:
+            with w.loop(together, FOLDED) as i:
                 first = self.row_pointer(matrix, i, n_in)
-                source = self.example("%ws", x, example, n_in)
                 totals = [
                     self._lanes(w.pointer(first, k * n_in), source, n_in)[0] for k in range(FOLDED)
                 ]
-                target = self.w.pointer(self.example("%ws", y, example, n_out), i)
-                w.store(self._fold_together(totals), target, FOLDED)
+                w.store(fold_together(w, totals), self.unit(y, i), FOLDED)
         if together < n_out:
-            with w.loop(n_out - together) as k, w.loop(examples) as example:
+            with w.loop(n_out - together) as k:
                 i = w.value(f"add i64 {k}, {together}")
-                source = self.example("%ws", x, example, n_in)
                 value, _ = self._dot(self.row_pointer(matrix, i, n_in), source, n_in)
-                w.store(value, self.w.pointer(self.example("%ws", y, example, n_out), i))
-        self._note_units(y, n_out * examples)
+                w.store(value, self.unit(y, i))
 
     def example(self, base: Value, start: int, example: Value, n: int) -> Value:
         """Return the address of an example's first unit."""
@@ -124,7 +126,7 @@ class RowLife(LifeWriter):
     def _dot(self, row: Value, x: Value, n_in: int) -> tuple[Value, dict[int, Value]]:
         """Return the product of a row and a vector, and the weights if they all are at hand."""
         total, weights = self._lanes(row, x, n_in)
-        return self._fold(total), weights
+        return fold(self.w, total), weights
 
     def _lanes(self, row: Value, x: Value, n_in: int) -> tuple[Value, dict[int, Value]]:
         """Return a product's sums in 16 lanes, and the weights if they all are at hand."""
@@ -153,46 +155,14 @@ class RowLife(LifeWriter):
             total = add(offset, width, count, total)
         return total, {} if start else weights
 
-    def _fold(self, total: Value) -> Value:
-        """Add lanes k + 8 to k, then k + 4, k + 2, k + 1."""
-        w, width = self.w, LANES
-        while width > 2:
-            half = width // 2
-            low, high = w.part(total, width, 0, half), w.part(total, width, half, half)
-            total = w.arithmetic(half).add(low, high)
-            width = half
-        pair = [w.value(f"extractelement {w.type(2)} {total}, i32 {k}") for k in (0, 1)]
-        return w.arithmetic(1).add(*pair)
-
-    def _fold_together(self, totals: list[Value]) -> Value:
-        """Fold the lanes of several rows, each as :meth:`_fold` does; return one lane a row."""
-        w, width, rows = self.w, LANES, 1
-        while width > 1:
-            half, size = width // 2, rows * width
-            starts = list(range(0, size, width))
-            if len(totals) == 1:
-                pairs = [(totals[0], totals[0])]
-            else:
-                # Two vectors of ``rows`` rows become one of twice as many.
-                pairs = list(zip(totals[::2], totals[1::2], strict=True))
-                starts += [size + start for start in starts]
-            low = [start + k for start in starts for k in range(half)]
-            high = [k + half for k in low]
-            o = w.arithmetic(len(low))
-            totals = [
-                o.add(w.shuffle(a, b, size, low), w.shuffle(a, b, size, high)) for a, b in pairs
-            ]
-            width, rows = half, len(starts)
-        return totals[0]
-
     def write_matvec_t(
         self, x: int, matrix: int, y: int, n_out: int, n_in: int, examples: int
     ) -> None:
+        if examples > 1:
+            self._call("transposed", x, matrix, y, n_out, n_in, examples)
+            return
         acc = self.reserve(LANES * n_in + LANES)
-        with self.w.loop(examples) as example:
-            target = self.example("%ws", x, example, n_in)
-            source = self.example("%ws", y, example, n_out)
-            self._write_transposed(target, matrix, source, n_out, n_in, acc)
+        self._write_transposed(self.unit(x), matrix, self.unit(y), n_out, n_in, acc)
 
     def _write_transposed(
         self, target: Value, matrix: int, source: Value, n_out: int, n_in: int, scratch: int
@@ -225,8 +195,13 @@ class RowLife(LifeWriter):
         w.copy(target, acc, n_in)
 
     def write_outer(self, g: int, y: int, x: int, n_out: int, n_in: int, examples: int) -> None:
-        address = outer_kernel(self.life.dtype)
-        places = ", ".join(f"ptr {self.unit(start)}" for start in (g, y, x))
+        self._call("outer", g, y, x, n_out, n_in, examples)
+
+    def _call(
+        self, kernel: str, target: int, a: int, b: int, n_out: int, n_in: int, examples: int
+    ) -> None:
+        address = addresses(self.life.dtype)[KERNELS.index(kernel)]
+        places = ", ".join(f"ptr {self.unit(start)}" for start in (target, a, b))
         self.w.line(
             f"call void inttoptr (i64 {address} to ptr)({places}, i64 {n_out}, i64 {n_in}, "
             f"i64 {examples})"
@@ -496,7 +471,7 @@ class RowLife(LifeWriter):
 
         self.pieces(n_in, add)
         scalar = w.arithmetic(1)
-        length = scalar.sqrt(self._fold(w.load("%slot", LANES)))
+        length = scalar.sqrt(fold(self.w, w.load("%slot", LANES)))
         factor = scalar.div(w.argument("%bounds", 2, 1), length)
         is_long = scalar.greater(length, scalar.real(0.0))
 
@@ -550,7 +525,7 @@ class RowLife(LifeWriter):
             w.store(total, "%slot", LANES)
 
         self.pieces(n, add)
-        value = self._fold(w.load("%slot", LANES))
+        value = fold(self.w, w.load("%slot", LANES))
         if kind == ph.REDUCE_MEAN:
             value = o.div(value, o.real(float(n)))
         w.store(value, self.unit(target))
