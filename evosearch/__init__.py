@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from evosearch.compare import load_comparison as load_comparison
     from evosearch.errors import EvosearchError as EvosearchError
     from evosearch.errors import InputError as InputError
+    from evosearch.estimator import LearnerClassifier as LearnerClassifier
     from evosearch.evaluation import Evaluator as Evaluator
     from evosearch.minimize import minimize as minimize
     from evosearch.outcome import Evaluation as Evaluation
@@ -67,6 +68,7 @@ _HOMES = {
     "load_comparison": "evosearch.compare",
     "EvosearchError": "evosearch.errors",
     "InputError": "evosearch.errors",
+    "LearnerClassifier": "evosearch.estimator",
     "Evaluator": "evosearch.evaluation",
     "minimize": "evosearch.minimize",
     "Evaluation": "evosearch.outcome",
@@ -81,6 +83,7 @@ __all__ = [
     "Evaluator",
     "EvosearchError",
     "InputError",
+    "LearnerClassifier",
     "Rule",
     "compare",
     "evaluate",

@@ -298,15 +298,18 @@ def fit(
     learners: Sequence[str],
     seeds: int = 5,
     seed: int = 0,
+    workers: int | None = None,
     on_row: Callable[[Fitted], None] | None = None,
 ) -> Fit:
     """Let learners live side by side on one task, tuned alike, and report test accuracies.
 
     Args:
-        task: ``digits2`` or ``digits6``.
-        learners: names (``list_learners``); the word ``all`` alone stands for all of them.
+        task: a task of kind learners (``list_tasks``), such as ``digits6``.
+        learners: names (``list_learners``); the word ``all`` alone stands for all that can train
+            the task's network.
         seeds: lifetimes of each that are reported.
         seed: from which all randomness follows.
+        workers: learners at a time, each in a thread; None for one a core.
         on_row: called with each learner's result when it is there.
 
     Raises:
@@ -314,22 +317,28 @@ def fit(
     """
     from evosearch.fitting import fit as fit_learners
 
-    return fit_learners(task, learners=learners, seeds=seeds, seed=seed, on_row=on_row)
+    return fit_learners(
+        task, learners=learners, seeds=seeds, seed=seed, workers=workers, on_row=on_row
+    )
 
 
 def report(source: Any, out: str | Path | None = None) -> Path:
-    """Write one HTML file about a run or a comparison; it needs no network.
+    """Write one HTML file about a run, a comparison or a fit; it needs no network.
 
     Args:
-        source: a run, a comparison, or the folder of either.
-        out: file to write; None takes ``report.html`` in the folder of the source.
+        source: a run, a comparison, the folder of either, or what ``fit`` returned.
+        out: file to write; None takes ``report.html`` in the folder of the source, for a fit the
+            task's name in this folder.
 
     Returns:
         The path of the file.
     """
     from evosearch.compare import FILE_NAME, Comparison, load_comparison
-    from evosearch.report import write_comparison_report, write_run_report
+    from evosearch.fitted import Fit
+    from evosearch.report import write_comparison_report, write_fit_report, write_run_report
 
+    if isinstance(source, Fit):
+        return write_fit_report(source, Path(out or f"{source.task}.html"))
     if isinstance(source, str | Path):
         is_comparison = (Path(source) / FILE_NAME).is_file() or Path(source).name == FILE_NAME
         source = load_comparison(source) if is_comparison else load_run(source)
@@ -447,14 +456,15 @@ def list_tasks() -> Table:
 
 
 def list_learners() -> Table:
-    """List the registered learners: network, circuit and rule together."""
-    from evosearch.circuits.base import CIRCUITS
+    """List the learners: circuits with a rule in their slot, and those with their own kernel."""
+    from evosearch.learners.catalogue import learner_names, make_learner
 
-    classes = [(name, CIRCUITS.get(name)) for name in CIRCUITS.names()]
     rows = tuple(
-        (name, cls.locks, cls.transports_weights, _first_line(cls)) for name, cls in classes
+        (one.name, " ".join(one.networks), one.locks, one.transports_weights, one.title)
+        for one in map(make_learner, learner_names())
     )
-    return Table("learners", ("name", "locks", "weight transport", "what it is"), rows)
+    columns = ("name", "networks", "locks", "weight transport", "what it is")
+    return Table("learners", columns, rows)
 
 
 def list_runs(problem: str | None = None, *, out: str | Path | None = None) -> Table:

@@ -292,23 +292,34 @@ def compare(
 
 @app.command()
 def fit(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="digits2 or digits6.")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Such as digits6; see list tasks.")],
     learners: Annotated[
         str, typer.Option("--learners", help="Names with commas between, or all.")
     ] = "all",
     seeds: Annotated[int, typer.Option("--seeds", help="Lifetimes of each learner.", min=1)] = 5,
     seed: Annotated[int, typer.Option("--seed", help="Of all randomness.", min=0)] = 0,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Learners at a time; one a core.", min=1)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="HTML file to write; runs/TASK/fit-SEED.html.")
+    ] = None,
     is_json: JsonOpt = False,
 ) -> int:
     """Let learners live side by side on one task; each is tuned alike on validation data."""
     from evosearch import api, summary
 
     names = [name.strip() for name in learners.split(",") if name.strip()]
-    fitted = api.fit(task, learners=names, seeds=seeds, seed=seed, on_row=summary.announce_fitted)
+    fitted = api.fit(
+        task, learners=names, seeds=seeds, seed=seed, workers=workers,
+        on_row=summary.announce_fitted,
+    )  # fmt: skip
+    path = api.report(fitted, out=out or api.runs_folder() / task / f"fit-{seed}.html")
     if is_json:
-        summary.print_json(fitted.to_json())
+        summary.print_json({**fitted.to_json(), "report": str(path)})
     else:
         summary.print_table(fitted.table())
+        typer.echo(str(path))
     return 0
 
 

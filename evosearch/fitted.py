@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from evosearch.outcome import FloatArray, Json
 from evosearch.tables import Table, plain
-
-FLOOR, CEILING = "shallow", "bp"
 
 
 @dataclass(frozen=True)
@@ -53,21 +52,36 @@ class Fit:
         task: name of the bed.
         seeds: lifetimes of each learner.
         rows: one learner each, in the order asked for.
+        check_every: updates between two accuracies of a curve.
+        floor: the learner that normalised scores count from.
+        ceiling: the learner whose normalised score is 1, and whose cost.
+        refused: name of each learner that cannot train this network, and why.
     """
 
     task: str
     seeds: int
     rows: tuple[Fitted, ...]
+    check_every: int = 1
+    floor: str = "shallow"
+    ceiling: str = "bp"
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Json]:
         """Return the keys that ``fit --json`` promises."""
         return plain(
-            {"task": self.task, "seeds": self.seeds, "rows": [*map(self._facts, self.rows)]}
+            {
+                "task": self.task,
+                "seeds": self.seeds,
+                "floor": self.floor,
+                "ceiling": self.ceiling,
+                "rows": [*map(self.facts, self.rows)],
+                "refused": dict(self.refused),
+            }
         )
 
     def table(self) -> Table:
         """Return one row a learner."""
-        facts = [self._facts(row) for row in self.rows]
+        facts = [self.facts(row) for row in self.rows]
         columns = {
             "learner": "learner", "accuracy_mean": "accuracy", "accuracy_sd": "sd",
             "normalised": "normalised", "n90": "n90", "forward_equivalents": "forward passes",
@@ -85,8 +99,9 @@ class Fit:
     def _repr_html_(self) -> str:
         return self.table().to_html()
 
-    def _facts(self, row: Fitted) -> dict[str, object]:
-        floor, ceiling = self._row(FLOOR), self._row(CEILING)
+    def facts(self, row: Fitted) -> dict[str, object]:
+        """Return one learner's figures by the keys of ``fit --json``."""
+        floor, ceiling = self._row(self.floor), self._row(self.ceiling)
         mean = float(row.accuracies.mean())
         facts: dict[str, object] = {
             "learner": row.learner,
@@ -95,6 +110,7 @@ class Fit:
             "n90": row.n90,
             "normalised": None,
             "forward_equivalents": row.forward_equivalents,
+            "seconds_per_update": row.seconds_per_update,
             "wall_s": row.wall_s,
             "cost_ratio_to_bp": None,
             "cosine_to_bp": [round(cosine, 3) for cosine in row.cosine_to_bp],

@@ -5,35 +5,26 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evosearch.beds import Bed, bed
-from evosearch.circuits.base import (
-    CIRCUITS,
-    DEFAULT_RULE,
-    TERMINALS,
-    Circuit,
-    forward_equivalents,
-)
-from evosearch.circuits.life import Probe, accuracies, build_life, held_out, probe
-from evosearch.circuits.normalisers import normaliser
-from evosearch.circuits.teaching import Plan
+from evosearch.circuits.life import held_out
 from evosearch.errors import InputError
 from evosearch.fitted import Fit, Fitted
+from evosearch.learners.base import Learned, Learner, Lesson
 from evosearch.outcome import FloatArray
 
 if TYPE_CHECKING:
     from evosearch.data import DataSet
-    from evosearch.engine.program import Program
     from evosearch.tasks.base import Key
 
 TUNING_DRAWS = 2
 _TUNING, _REPORT, _TIMING = 0, 1, 2  # what keys are for
 _ENOUGH = 0.9
-_TIMED_UPDATES, _TIMED_RUNS, _TIMED_RATE = 110, 8, 0.01
+_TIMED_CHECKS, _TIMED_RUNS, _TIMED_RATE = 4, 5, 1e-3
 
 
 def fit(
@@ -42,6 +33,7 @@ def fit(
     learners: Sequence[str],
     seeds: int = 5,
     seed: int = 0,
+    workers: int | None = None,
     on_row: Callable[[Fitted], None] | None = None,
 ) -> Fit:
     """Let learners live side by side on one task.
@@ -53,114 +45,148 @@ def fit(
 
     Args:
         task: name of a bed, such as ``digits6``.
-        learners: their names; the word ``all`` alone stands for all of them.
+        learners: their names; the word ``all`` alone stands for all that can train its network.
         seeds: lifetimes that are reported, at least 1.
         seed: from which all randomness follows, at least 0.
+        workers: learners at a time, each in a thread; None for one a core. No result depends on it.
         on_row: called with each learner's result when it is there.
 
     Raises:
-        InputError: a name is unknown, or a number out of range.
+        InputError: a name is unknown, a number out of range, or a learner that is asked for by
+            name cannot train the task's network.
     """
-    from evosearch.data import load_data
+    from joblib import Parallel, delayed
 
     where = bed(task)
     if seeds < 1 or seed < 0:
         raise InputError(f"seeds is {seeds} and seed {seed}; they must be at least 1 and 0.")
-    names = CIRCUITS.names() if list(learners) == ["all"] else list(dict.fromkeys(learners))
+    benches, refused = _benches(where, learners, seed)
+
+    def fitted(bench: _Bench) -> Fitted:
+        row = bench.fitted(seeds)
+        if on_row is not None:
+            on_row(row)
+        return row
+
+    threads = min(len(benches), workers or _n_cores())
+    work = Parallel(n_jobs=threads, backend="threading", return_as="generator")
+    rows: list[Fitted] = list(work(delayed(fitted)(bench) for bench in benches))
+    seconds = _seconds_per_update(benches, where.check_every)
+    timed = [replace(row, seconds_per_update=s) for row, s in zip(rows, seconds, strict=True)]
+    return Fit(task, seeds, tuple(timed), where.check_every, where.floor, where.ceiling, refused)
+
+
+def _n_cores() -> int:
+    from joblib import cpu_count
+
+    return cpu_count()
+
+
+def _benches(where: Bed, learners: Sequence[str], seed: int) -> tuple[list[_Bench], dict[str, str]]:
+    """Return learners on their benches, and those of ``all`` that cannot train the network."""
+    from evosearch.data import load_data
+    from evosearch.learners.catalogue import learner_names, make_learner
+
+    is_all = list(learners) == ["all"]
+    names = learner_names() if is_all else list(dict.fromkeys(learners))
     if not names:
         raise InputError("learners is empty; name at least one, such as bp.")
-    circuits = [CIRCUITS.get(name)() for name in names]
+    made = [make_learner(name) for name in names]
     data = load_data(where.data)
-    rows: list[Fitted] = []
-    for name, circuit in zip(names, circuits, strict=True):
-        rows.append(_Bench(where, data, circuit, seed).fitted(name, seeds))
-        if on_row is not None:
-            on_row(rows[-1])
-    return Fit(task, seeds, tuple(rows))
+    benches: list[_Bench] = []
+    refused: dict[str, str] = {}
+    for learner in made:
+        bench = _Bench(where, data, learner, seed)
+        try:
+            bench.check()
+        except InputError as error:
+            if not is_all:
+                raise
+            refused[learner.name] = str(error)
+        else:
+            benches.append(bench)
+    return benches, refused
 
 
 class _Bench:
-    """One circuit on one bed."""
+    """One learner on one bed."""
 
-    def __init__(self, where: Bed, data: DataSet, circuit: Circuit, seed: int) -> None:
-        from evosearch.rules.lower import lower
-        from evosearch.rules.rule import Rule
+    def __init__(self, where: Bed, data: DataSet, learner: Learner, seed: int) -> None:
+        self._bed, self._data, self._learner, self._seed = where, data, learner, seed
+        n_inputs = data.n_inputs // where.steps
+        self._sizes = (n_inputs, *where.hidden, data.n_classes)
 
-        self._bed, self._data, self._circuit, self._seed = where, data, circuit, seed
-        self._sizes = (data.n_inputs, *where.hidden, data.n_classes)
-        self._program: Program = lower(Rule(DEFAULT_RULE), TERMINALS)
+    def check(self) -> None:
+        """Raise InputError where the learner cannot train the bed's network."""
+        self._learner.check(self._lesson(self._bed.grid[0], "test", self._keys(_REPORT, 1)))
 
-    def fitted(self, name: str, seeds: int) -> Fitted:
-        """Tune, report and time."""
+    def fitted(self, seeds: int) -> Fitted:
+        """Tune and report; the time of an update is left open."""
         start = time.perf_counter()
         setting = max(self._bed.grid, key=self._validated)
-        plan = self._plan(self._bed.updates, self._bed.check_every, is_probed=True)
-        curves, exploded, middle = self._live(setting, plan, "test", self._keys(_REPORT, seeds))
-        applications = 2 * len(self._circuit.trained(len(self._sizes) - 1))
+        lesson = self._lesson(setting, "test", self._keys(_REPORT, seeds))
+        learned = self._learner.learn(replace(lesson, is_probed=True))
         return Fitted(
-            learner=name,
+            learner=self._learner.name,
             normaliser=setting[0],
             rate=setting[1],
-            curves=curves,
-            diverged_at=tuple(
-                -(-int(step) // applications) if step >= 0 else None for step in exploded
-            ),
-            n90=updates_to(curves, _ENOUGH, plan.check_every),
-            forward_equivalents=forward_equivalents(self._circuit, self._sizes),
-            seconds_per_update=self._seconds_per_update(),
+            curves=learned.curves,
+            diverged_at=learned.diverged_at,
+            n90=updates_to(learned.curves, _ENOUGH, lesson.check_every),
+            forward_equivalents=self._learner.forward_equivalents(self._sizes, self._bed.steps),
+            seconds_per_update=math.nan,
             wall_s=time.perf_counter() - start,
-            cosine_to_bp=self._cosines(middle, exploded < 0),
+            cosine_to_bp=_mean_cosines(learned),
         )
 
-    def _plan(self, updates: int, check_every: int, *, is_probed: bool = False) -> Plan:
-        return Plan(self._sizes, updates, self._bed.batch, check_every, is_probed)
+    def seconds(self, updates: int) -> float:
+        """Return seconds of processor time of one short life, its preparation included."""
+        lesson = self._lesson(("none", _TIMED_RATE), "validation", self._keys(_TIMING, 1))
+        lesson = replace(lesson, updates=updates, check_every=updates)
+        start = time.thread_time()  # the call stays on this thread; others do not count
+        self._learner.learn(lesson)
+        return time.thread_time() - start
+
+    def _lesson(self, setting: tuple[str, float], split: str, keys: Sequence[Key]) -> Lesson:
+        where, (train, held) = self._bed, held_out(self._data, split)
+        return Lesson(
+            where.network, self._sizes, where.steps, train, held, where.updates, where.batch,
+            where.check_every, *setting, keys,
+        )  # fmt: skip
 
     def _keys(self, purpose: int, n: int) -> list[Key]:
         return [(self._seed, purpose, k) for k in range(n)]
 
     def _validated(self, setting: tuple[str, float]) -> float:
-        """Return the validation accuracy at the end; -1 where a lifetime diverged."""
-        plan = self._plan(self._bed.updates, self._bed.updates)
-        curves, _, _ = self._live(setting, plan, "validation", self._keys(_TUNING, TUNING_DRAWS))
-        return float(np.nan_to_num(curves[:, -1], nan=-1.0).mean())
+        """Return the validation accuracy at the end, where a life that diverged counts -1."""
+        lesson = self._lesson(setting, "validation", self._keys(_TUNING, TUNING_DRAWS))
+        learned = self._learner.learn(replace(lesson, check_every=lesson.updates))
+        return float(np.nan_to_num(learned.curves[:, -1], nan=-1.0).mean())
 
-    def _live(
-        self, setting: tuple[str, float], plan: Plan, split: str, keys: Sequence[Key]
-    ) -> tuple[FloatArray, NDArray[np.int64], Probe | None]:
-        """Return accuracies (D, checks), when draws ceased to be finite (D,), and the probe."""
-        from evosearch.engine.run import run_lifetimes
 
-        steps = normaliser(*setting)
-        life = build_life(self._circuit, steps, plan, held_out(self._data, split), keys)
-        result = run_lifetimes(life, [self._program], steps.eta)
-        exploded = result.exploded_at[0]
-        curves = np.where(exploded[:, None] >= 0, np.nan, accuracies(life, result)[0])
-        return curves, exploded, probe(life, result, plan) if plan.is_probed else None
+def _seconds_per_update(benches: Sequence[_Bench], check_every: int) -> list[float]:
+    """Return each learner's time for an update of one network without a normaliser.
 
-    def _seconds_per_update(self) -> float:
-        """Return the least of a few measurements of plain increments on one network."""
-        from evosearch.engine.run import run_lifetimes
+    The difference of a longer and a shorter life leaves preparation out; the least of a few turns
+    that learners take leaves out what else the machine does.
+    """
+    from evosearch.bench.timing import one_blas_thread
 
-        plan = self._plan(_TIMED_UPDATES, _TIMED_UPDATES)
-        parts = held_out(self._data, "validation")
-        life = build_life(
-            self._circuit, normaliser("none", _TIMED_RATE), plan, parts, self._keys(_TIMING, 1)
-        )
-        times: list[float] = []
+    updates = _TIMED_CHECKS * check_every
+    best = np.full((len(benches), 2), np.inf)
+    with one_blas_thread():
         for _ in range(_TIMED_RUNS):
-            start = time.thread_time()  # the call stays on this thread; others do not count
-            run_lifetimes(life, [self._program], _TIMED_RATE)
-            times.append(time.thread_time() - start)
-        return min(times) / _TIMED_UPDATES
+            for row, bench in zip(best, benches, strict=True):
+                row[:] = np.minimum(row, [bench.seconds(n) for n in (updates, 2 * updates)])
+    return ((best[:, 1] - best[:, 0]) / updates).tolist()
 
-    def _cosines(self, middle: Probe | None, is_finite: NDArray[np.bool_]) -> tuple[float, ...]:
-        assert middle is not None
-        trained = self._circuit.trained(len(self._sizes) - 1)
-        cosines = cosines_to_gradient(middle)[is_finite]
-        return tuple(
-            float(cosines[:, k].mean()) if k in trained and len(cosines) else math.nan
-            for k in range(len(self._sizes) - 1)
-        )
+
+def _mean_cosines(learned: Learned) -> tuple[float, ...]:
+    """Return the mean over draws of each layer's cosine, NaN where a layer does not learn."""
+    if learned.cosines is None:
+        return ()
+    found = np.ma.masked_invalid(learned.cosines).mean(axis=0)
+    return tuple(np.ma.filled(found, np.nan).tolist())
 
 
 def updates_to(curves: FloatArray, accuracy: float, check_every: int) -> float | None:
@@ -179,19 +205,3 @@ def updates_to(curves: FloatArray, accuracy: float, check_every: int) -> float |
     first = np.where(is_there.any(axis=1), is_there.argmax(axis=1) + 1.0, np.inf) * check_every
     median = float(np.median(first))
     return median if math.isfinite(median) else None
-
-
-def cosines_to_gradient(middle: Probe) -> FloatArray:
-    """Return (D, layers): cosine of ``error*pre`` with the negative gradient, over a minibatch."""
-    n_layers = len(middle.weights)
-    true = middle.target - middle.posts[-1]
-    columns: list[FloatArray] = []
-    for k in reversed(range(n_layers)):
-        pre = middle.posts[k]
-        ours = np.einsum("dbo,dbi->doi", middle.errors[k], middle.pres[k])
-        wanted = np.einsum("dbo,dbi->doi", true, pre)
-        norms = np.linalg.norm(ours, axis=(1, 2)) * np.linalg.norm(wanted, axis=(1, 2))
-        dots = (ours * wanted).sum(axis=(1, 2))
-        columns.append(np.divide(dots, norms, out=np.full_like(dots, np.nan), where=norms > 0))
-        true = np.einsum("dbo,doi->dbi", true, middle.weights[k]) * (1.0 - pre**2)
-    return np.stack(columns[::-1], axis=1)

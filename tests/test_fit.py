@@ -9,11 +9,12 @@ import pytest
 
 from evosearch import api, cli
 from evosearch.beds import BEDS, Bed
-from evosearch.circuits.base import CIRCUITS
 from evosearch.errors import InputError
-from evosearch.fitted import FLOOR, Fit
+from evosearch.fitted import Fit
 from evosearch.fitting import fit, updates_to
+from evosearch.learners.catalogue import learner_names, make_learner
 
+FLOOR = "shallow"
 TINY = Bed("tiny", "two small layers", "digits", (16, 16), 132, (("adam", 0.01), ("none", 0.1)))
 KEYS = {
     "learner", "accuracy_mean", "accuracy_sd", "n90", "normalised", "forward_equivalents",
@@ -22,7 +23,8 @@ KEYS = {
 
 
 @pytest.fixture(autouse=True)
-def _beds(monkeypatch):
+def _beds(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(BEDS, "tiny", TINY)
     wild = dataclasses.replace(TINY, name="wild", grid=(("adam", 1e38),))
     monkeypatch.setitem(BEDS, "wild", wild)
@@ -115,13 +117,38 @@ def test_the_command_prints_a_table_and_unknown_learners_exit_with_2(capsys):
 
 
 def test_learners_and_their_tasks_are_listed():
-    assert api.list_learners().column("name") == CIRCUITS.names()
+    assert api.list_learners().column("name") == learner_names()
     assert set(BEDS) <= set(api.list_tasks().column("name"))
 
 
 def test_every_bed_can_be_probed_in_the_middle():
     for bed in BEDS.values():
         assert bed.updates % (2 * bed.check_every) == 0
+
+
+def test_the_command_writes_a_report_with_every_learner_in_it(capsys, tmp_path):
+    target = tmp_path / "fit.html"
+    arguments = ["--learners", "shallow,bp", "--seeds", "2", "--out", str(target)]
+    assert cli.main(["fit", "tiny", *arguments]) == 0
+    assert str(target) in capsys.readouterr().out
+    page = target.read_text()
+    assert "<svg" in page
+    assert all(f">{name}<" in page for name in ("shallow", "bp"))
+
+
+def test_no_result_depends_on_the_number_of_workers(fitted):
+    alone = fit("tiny", learners=["shallow", "bp", "dfa"], seeds=2, workers=1)
+    for one, other in zip(alone.rows, fitted.rows, strict=True):
+        assert one.learner == other.learner
+        np.testing.assert_array_equal(one.curves, other.curves)
+
+
+def test_a_learner_that_cannot_train_the_network_is_refused_or_left_out_of_all():
+    bed = BEDS["digits_sequence"]
+    with pytest.raises(InputError, match="'bp' trains feed-forward networks; this task has recur"):
+        fit(bed.name, learners=["bp"], seeds=1)
+    trained = [name for name in learner_names() if bed.network in make_learner(name).networks]
+    assert {bed.floor, bed.ceiling} <= set(trained)
 
 
 @pytest.mark.full

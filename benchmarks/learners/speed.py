@@ -11,15 +11,12 @@ must end at the same accuracies. Prints one row a number of threads.
 from __future__ import annotations
 
 import argparse
-import os
 import time
-
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
 
 import numpy as np
 from joblib import Parallel, delayed
 
+from evosearch.bench.timing import one_blas_thread
 from evosearch.circuits.base import CIRCUITS, TERMINALS
 from evosearch.circuits.life import accuracies, build_life, held_out
 from evosearch.circuits.normalisers import normaliser
@@ -98,9 +95,13 @@ def main() -> None:
             delayed(run_lifetimes)(life, chunk, RATE) for chunk in chunks
         )
         seconds = time.perf_counter() - start
-        print(f"{threads} thread(s): {n_lives} lifetimes in {seconds:.1f} s, "
-              f"{single * n_lives / seconds:.1f} times as fast as one after the other in NumPy")  # fmt: skip
+        ratio = single * n_lives / seconds
+        print(
+            f"{threads} thread(s): {n_lives} lifetimes in {seconds:.1f} s, {ratio:.1f} times as "
+            "fast as one after the other in NumPy"
+        )
 
 
 if __name__ == "__main__":
-    main()
+    with one_blas_thread():
+        main()

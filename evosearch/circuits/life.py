@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -107,12 +108,24 @@ def probe(life: Lifetime, result: LifeResult, plan: Plan) -> Probe:
         return found[name].reshape(n_draws, *shape)
 
     return Probe(
-        [shaped(f"weights {k}", sizes[k + 1], sizes[k]) for k in layers],
+        [shaped(f"probed weights {k}", sizes[k + 1], sizes[k]) for k in layers],
         [shaped(f"post {k}", plan.batch, n) for k, n in enumerate(sizes)],
         [shaped(f"pre {k}", plan.batch, sizes[k]) for k in layers],
         [shaped(f"error {k}", plan.batch, sizes[k + 1]) for k in layers],
         shaped("target", plan.batch, sizes[-1]),
     )
+
+
+def kept_matrices(
+    life: Lifetime, result: LifeResult, plan: Plan
+) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
+    """Return the first program's weights (D, n_out, n_in) and biases (D, n_out) at the end."""
+    found = _outputs(life, result.outputs[0])
+    shapes = list(pairwise(plan.sizes))
+    weights = [
+        found[f"weights {k}"].reshape(-1, n_out, n_in) for k, (n_in, n_out) in enumerate(shapes)
+    ]
+    return weights, [found[f"bias {k}"] for k in range(len(shapes))]
 
 
 def _outputs(life: Lifetime, outputs: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

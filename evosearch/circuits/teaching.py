@@ -256,7 +256,7 @@ class Teaching:
         sources = {f"post {k}": post for k, post in enumerate(scene.activities.posts)}
         sources["target"] = scene.target
         for k, layer in enumerate(self._read_layers):
-            sources[f"weights {k}"] = self._before.get(layer.weights.start, layer.weights)
+            sources[f"probed weights {k}"] = self._before.get(layer.weights.start, layer.weights)
             sources[f"pre {k}"] = layer.pre
             sources[f"error {k}"] = layer.error
         copies = {name: _like(b, name, source) for name, source in sources.items()}

@@ -29,8 +29,19 @@ DIGESTS: dict[str, tuple[str, ...]] = {
     ),
 }
 # Inputs and classes, known before a file is read.
-SIZES = {"digits": (64, 10), "mnist": (784, 10), "fashion_mnist": (784, 10)}
+SIZES = {
+    "digits": (64, 10),
+    "digits_odd": (64, 2),
+    "mnist": (784, 10),
+    "mnist8k": (784, 10),
+    "fashion_mnist": (784, 10),
+    "fashion8k": (784, 10),
+    "parity": (6, 2),
+}
 _VALIDATION = 10_000
+_SMALL = {"mnist8k": "mnist", "fashion8k": "fashion_mnist"}
+_SMALL_SEED, _SMALL_TEST, _SMALL_VALIDATION = 1234, 2_000, 1_000
+_PARITY_INPUTS = 6
 
 
 @lru_cache(maxsize=4)
@@ -38,14 +49,18 @@ def load_data(name: str, n_validation: int | None = None) -> DataSet:
     """Load a data set in its fixed parts.
 
     Of ``digits``, which comes with scikit-learn, 360 of the 1,797 images are the test part and 360
-    the validation part. Folders of IDX files keep their official test part; 10,000 of their
+    the validation part; ``digits_odd`` has the same images and asks whether a digit is odd.
+    ``mnist8k`` and ``fashion8k`` are the official test files in an order of their own: the last
+    2,000 test, 1,000 of the others validate. ``parity`` is the whole table of six signs in every
+    part. Folders of IDX files keep their official test part; 10,000 of their
     training examples, or a sixth where there are fewer than 60,000, are the validation part. A
     table is cut at random, three fifths to train and one fifth each for the others, and its
     columns are scaled to mean 0 and standard deviation 1 on the training part. Where the cut falls
     follows from the number of examples alone.
 
     Args:
-        name: ``digits``, ``mnist``, ``fashion_mnist``, a folder of IDX files named as MNIST's, or
+        name: ``digits``, ``digits_odd``, ``mnist``, ``mnist8k``, ``fashion_mnist``,
+            ``fashion8k``, ``parity``, a folder of IDX files named as MNIST's, or
             a table that ends in ``.csv`` or ``.tsv``, packed or not. A path that is not absolute
             is looked for where the data sets are.
         n_validation: examples of the training part that validate; None for the default.
@@ -54,8 +69,14 @@ def load_data(name: str, n_validation: int | None = None) -> DataSet:
         InputError: a file is missing, damaged or another than it should be, or holds what is no
             data: the message names it.
     """
-    if name == "digits":
-        data = _cut(name, _digits(), 10, 360 if n_validation is None else n_validation)
+    if name in ("digits", "digits_odd"):
+        whole, n_classes = _digits(), SIZES[name][1]
+        whole = examples(whole.inputs, whole.labels % n_classes)
+        data = _cut(name, whole, n_classes, 360 if n_validation is None else n_validation)
+    elif name in _SMALL:
+        data = _small(name, n_validation)
+    elif name == "parity":
+        data = _parity()
     elif name.endswith(ENDINGS):
         table, n_classes = read_table(_find_table(name))
         share = len(table) // 5
@@ -91,6 +112,23 @@ def _digits() -> Examples:
     return examples(np.asarray(inputs) / 16.0, np.asarray(labels))
 
 
+def _parity() -> DataSet:
+    signs = 2.0 * (np.arange(2**_PARITY_INPUTS)[:, None] >> np.arange(_PARITY_INPUTS) & 1) - 1.0
+    whole = examples(signs, (signs.prod(axis=1) > 0).astype(np.int64))
+    return DataSet("parity", 2, whole, whole, whole)
+
+
+def _small(name: str, n_validation: int | None) -> DataSet:
+    """Cut the official test file, so that a few seconds train a network of the usual size."""
+    folder = _SMALL[name]
+    _, whole = read_idx_folder(find_folder(folder, FILES), DIGESTS[folder])
+    order = np.random.RandomState(_SMALL_SEED).permutation(len(whole))
+    rest, test = order[:-_SMALL_TEST], order[-_SMALL_TEST:]
+    n_held = _checked_size(name, n_validation, _SMALL_VALIDATION, len(rest))
+    kept, held = rest[:-n_held], rest[-n_held:]
+    return DataSet(name, 10, whole.rows(kept), whole.rows(held), whole.rows(test))
+
+
 def _idx(name: str, n_validation: int | None) -> DataSet:
     train, test = read_idx_folder(find_folder(name, FILES), DIGESTS.get(name))
     default = min(_VALIDATION, len(train) // 6)
@@ -102,7 +140,7 @@ def _idx(name: str, n_validation: int | None) -> DataSet:
 
 def _cut(name: str, whole: Examples, n_classes: int, n_validation: int) -> DataSet:
     """Cut a fifth off for the test part, then ``n_validation`` off the rest."""
-    n_test = 360 if name == "digits" else max(1, len(whole) // 5)
+    n_test = 360 if name.startswith("digits") else max(1, len(whole) // 5)
     n_held = _checked_size(name, n_validation, 1, len(whole) - n_test)
     rest, test = shuffled_parts(len(whole), (n_test,))
     kept, held = shuffled_parts(len(rest), (n_held,))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,11 +109,11 @@ class Learner(ABC):
         networks: kinds of networks that it trains.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    locks: ClassVar[str]
-    transports_weights: ClassVar[bool] = False
-    networks: ClassVar[tuple[NetworkKind, ...]] = ("mlp",)
+    name: str
+    title: str
+    locks: str
+    transports_weights: bool = False
+    networks: tuple[NetworkKind, ...] = ("mlp",)
 
     def check(self, lesson: Lesson) -> None:
         """Raise InputError where it cannot train this network, before anything is computed."""

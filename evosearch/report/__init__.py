@@ -1,4 +1,4 @@
-"""Reports of runs and comparisons as single HTML files, and exports of champions."""
+"""Reports of runs, comparisons and fits as single HTML files, and exports of champions."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evosearch.compare import Comparison
+    from evosearch.fitted import Fit
 
-__all__ = ["write_comparison_report", "write_run_report"]
+__all__ = ["write_comparison_report", "write_fit_report", "write_run_report"]
 
 
 def write_run_report(run: Any, path: str | Path) -> Path:
@@ -28,3 +29,11 @@ def write_comparison_report(comparison: Comparison, path: str | Path) -> Path:
 
     groups = groups_of_cells(comparison.cells)
     return write_page(Path(path), comparison_page(comparison, groups))
+
+
+def write_fit_report(fit: Fit, path: str | Path) -> Path:
+    """Write the report of learners side by side and return its path."""
+    from evosearch.report.fit_report import fit_page
+    from evosearch.report.page import write_page
+
+    return write_page(Path(path), fit_page(fit))

@@ -127,6 +127,42 @@ def curves_figure(
     return svg(figure)
 
 
+@_styled
+def learning_figure(
+    curves: Mapping[str, FloatArray], *, check_every: int, references: Sequence[str]
+) -> str:
+    """Draw one panel a learner: mean and spread of accuracy over updates.
+
+    Args:
+        curves: (K, checks) accuracies of each learner, NaN where it diverged.
+        check_every: updates between two checks.
+        references: learners that are drawn into every panel, in grey.
+    """
+    from matplotlib.figure import Figure
+
+    n_columns = min(4, len(curves))
+    n_rows = -(-len(curves) // n_columns)
+    figure = Figure(figsize=(9.0, 0.5 + 1.8 * n_rows), layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True).ravel()
+    lines = {name: (1.0 + np.arange(c.shape[1])) * check_every for name, c in curves.items()}
+    for axes in panels[len(curves) :]:
+        axes.set_axis_off()
+    for axes, (name, values) in zip(panels, curves.items(), strict=False):
+        for reference in references:
+            mean = curves[reference].mean(axis=0)
+            axes.plot(lines[reference], mean, color=MUTED, linewidth=1.0, alpha=0.8)
+        mean = values.mean(axis=0)
+        spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(mean)
+        axes.fill_between(lines[name], mean - spread, mean + spread, color=SERIES[0], alpha=0.2,
+                          linewidth=0)  # fmt: skip
+        axes.plot(lines[name], mean, color=SERIES[0])
+        axes.set_title(name)
+    panels[0].set_ylim(0.0, 1.02)
+    figure.supxlabel("updates", fontsize=10)
+    figure.supylabel("test accuracy", fontsize=10)
+    return svg(figure)
+
+
 def _column(history: Mapping[str, FloatArray], name: str, n: int) -> FloatArray:
     if name not in history:
         return np.full(n, np.nan)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from circuits_lives import SIZES, TorchNetwork, probed
 
-from evosearch.fitting import cosines_to_gradient
+from evosearch.learners.circuit import cosines_to_gradient
 
 UPDATES = 10  # probed at the fifth, before its update: after four
 
