@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -69,8 +69,8 @@ def fit(
         return row
 
     threads = min(len(benches), workers or _n_cores())
-    work = Parallel(n_jobs=threads, backend="threading", return_as="generator")
-    rows: list[Fitted] = list(work(delayed(fitted)(bench) for bench in benches))
+    work: Any = Parallel(n_jobs=threads, backend="threading")
+    rows: list[Fitted] = work(delayed(fitted)(bench) for bench in benches)
     seconds = _seconds_per_update(benches, where.check_every)
     timed = [replace(row, seconds_per_update=s) for row, s in zip(rows, seconds, strict=True)]
     return Fit(task, seeds, tuple(timed), where.check_every, where.floor, where.ceiling, refused)
