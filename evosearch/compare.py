@@ -41,6 +41,8 @@ class Cell:
         wall_s: seconds of search.
         path: folder of the run.
         text: the champion.
+        synapse_updates: weight changes made.
+        updates_to_success: those made when validation first met the criterion, or None.
     """
 
     search: str
@@ -52,6 +54,8 @@ class Cell:
     wall_s: float
     path: str
     text: str = ""
+    synapse_updates: int = 0
+    updates_to_success: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class Row:
         iqr: lower and upper quartile of the test scores.
         evaluations_to_success: evaluations spent in all runs for each success (expected running
             time, Hansen et al. 2021, doi:10.1080/10556788.2020.1808977), None without success.
+        updates_to_success: the same in synapse updates; None where nothing has synapses.
         wall_s: median seconds of a run.
     """
 
@@ -79,11 +84,13 @@ class Row:
     median: float
     iqr: tuple[float, float]
     evaluations_to_success: float | None
+    updates_to_success: float | None
     wall_s: float
 
     def to_json(self) -> dict[str, Json]:
         """Return the keys that ``compare --json`` promises."""
-        names = ("search", "success_rate", "median", "iqr", "evaluations_to_success", "wall_s")
+        names = ("search", "success_rate", "median", "iqr", "evaluations_to_success")
+        names += ("updates_to_success", "wall_s")
         return {name: plain(getattr(self, name)) for name in names}
 
 
@@ -156,7 +163,8 @@ class Comparison:
     def table(self) -> Table:
         """Return the rows with the interval of the success rate, for people."""
         columns = ("search", "runs", "successes", "success rate", "95 % interval")
-        columns += ("median", "quartiles", "evaluations to success", "seconds a run")
+        columns += ("median", "quartiles", "evaluations to success", "synapse updates to success")
+        columns += ("seconds a run",)
         rows = tuple(
             (
                 row.search,
@@ -167,6 +175,7 @@ class Comparison:
                 row.median,
                 f"{row.iqr[0]:.4g} to {row.iqr[1]:.4g}" if math.isfinite(row.median) else None,
                 row.evaluations_to_success,
+                None if row.updates_to_success is None else f"{row.updates_to_success:.2g}",
                 row.wall_s,
             )
             for row in self.rows
@@ -195,7 +204,10 @@ def row_of(search: str, cells: Sequence[Cell]) -> Row:
     n_successes = sum(cell.is_success for cell in cells)
     low, median, high = quartiles([cell.score for cell in cells])
     _, wall_s, _ = quartiles([cell.wall_s for cell in cells])
-    spent = sum(_spent(cell) for cell in cells)
+    spent = sum(_spent(cell.is_success, cell.evaluations_to_success, cell.evaluations)
+                for cell in cells)  # fmt: skip
+    updates = sum(_spent(cell.is_success, cell.updates_to_success, cell.synapse_updates)
+                  for cell in cells)  # fmt: skip
     return Row(
         search=search,
         n_runs=len(cells),
@@ -205,14 +217,13 @@ def row_of(search: str, cells: Sequence[Cell]) -> Row:
         median=median,
         iqr=(low, high),
         evaluations_to_success=spent / n_successes if n_successes else None,
+        updates_to_success=updates / n_successes if n_successes and updates else None,
         wall_s=wall_s,
     )
 
 
-def _spent(cell: Cell) -> int:
-    if cell.is_success and cell.evaluations_to_success is not None:
-        return cell.evaluations_to_success
-    return cell.evaluations
+def _spent(is_success: bool, to_success: int | None, whole: int) -> int:
+    return to_success if is_success and to_success is not None else whole
 
 
 def compare(
@@ -292,6 +303,8 @@ def _with_run(comparison: Comparison, run: Any, search: str, seed: int) -> Compa
         wall_s=float(facts["wall_s"]),
         path=str(run.path),
         text=str(champion["text"]),
+        synapse_updates=int(facts["synapse_updates"]),
+        updates_to_success=run.updates_to_success,
     )
     return Comparison(
         comparison.problem,

@@ -185,6 +185,15 @@ class Run:
         """Evaluations made when validation first met the criterion, None without success."""
         return self._facts["result"]["evaluations_to_success"] if self.is_finished else None
 
+    @property
+    def updates_to_success(self) -> int | None:
+        """Synapse updates made when validation first met the criterion, None without success."""
+        evaluations = self.evaluations_to_success
+        if evaluations is None:
+            return None
+        rows = (row for row in self._generations if row.evaluations >= evaluations)
+        return next((row.synapse_updates for row in rows), None)
+
     @cached_property
     def faults(self) -> dict[str, int]:
         """Counts of candidates by status, ok left out."""

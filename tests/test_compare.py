@@ -33,6 +33,7 @@ class FakeRun(SimpleNamespace):
             "champion": {"text": "post*pre", "fitness": {"test": self.score}},
             "success": self.score > 0.5,
             "evaluations": 500,
+            "synapse_updates": 5000,
             "wall_s": 1.0,
             "floor": 0.0,
             "ceiling": 1.0,
@@ -47,7 +48,10 @@ def done(monkeypatch, tmp_path):
     def finished_run(problem, *, search, seed, budget, **options):
         asked.append((search, seed, budget))
         score = {"gp": 0.8, "random": 0.3}[search] + 0.01 * seed
-        return FakeRun(score=score, path=tmp_path / f"{search}-{seed}", evaluations_to_success=100)
+        return FakeRun(
+            score=score, path=tmp_path / f"{search}-{seed}", evaluations_to_success=100,
+            updates_to_success=1000,
+        )  # fmt: skip
 
     monkeypatch.setattr("evosearch.api.load_problem", lambda *a, **k: FakeProblem())
     monkeypatch.setattr("evosearch.api.check_search", lambda name: name)
@@ -64,6 +68,14 @@ def test_a_row_counts_failures_into_the_evaluations_to_success():
     assert 0.2 < row.wilson[0] < row.success_rate < row.wilson[1] < 0.95
 
 
+def test_synapse_updates_to_success_count_failures_in_like_evaluations():
+    won = Cell("gp", 0, 0.9, True, 1000, 400, 2.0, "a", "", 9000, 3000)
+    lost = Cell("gp", 1, 0.1, False, 1000, None, 2.0, "b", "", 8000, None)
+    assert row_of("gp", [won, lost]).updates_to_success == 3000 + 8000
+    assert row_of("gp", [lost]).updates_to_success is None
+    assert row_of("gp", [cell()]).updates_to_success is None  # nothing has synapses
+
+
 def test_a_search_without_success_has_no_evaluations_to_success():
     row = row_of("gp", [cell(is_success=False, score=math.nan)])
     assert row.evaluations_to_success is None
@@ -77,7 +89,9 @@ def test_a_run_without_a_champion_is_a_row_without_a_score(done, tmp_path, monke
 
     monkeypatch.setattr(
         "evosearch.api.finished_run",
-        lambda *a, **k: Empty(score=0.0, path=tmp_path, evaluations_to_success=None),
+        lambda *a, **k: Empty(
+            score=0.0, path=tmp_path, evaluations_to_success=None, updates_to_success=None
+        ),
     )
     said = []
     comparison = compare(
@@ -107,7 +121,8 @@ def test_json_has_exactly_the_promised_keys(done, tmp_path):
     assert list(facts) == ["problem", "budget", "seeds", "rows", "tests"]
     for row in facts["rows"]:
         assert list(row) == [
-            "search", "success_rate", "median", "iqr", "evaluations_to_success", "wall_s",
+            "search", "success_rate", "median", "iqr", "evaluations_to_success",
+            "updates_to_success", "wall_s",
         ]  # fmt: skip
     (test,) = facts["tests"]
     assert list(test) == ["a", "b", "p", "effect"]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from evosearch.compare import Comparison
 from evosearch.report import figures
+from evosearch.report.anytime import anytime, targets_between
 from evosearch.report.families import Group
 from evosearch.report.page import Raw, figure, page, paragraph, section, table, text
 
@@ -37,6 +38,7 @@ def comparison_page(comparison: Comparison, groups: Sequence[Group] = ()) -> str
             )
             if tests.rows
             else "",
+            section("Anytime performance", _anytime(comparison)),
             _forms(groups),
             section("Runs", _runs(comparison)),
         ],
@@ -54,6 +56,32 @@ def _dots(comparison: Comparison) -> str:
         return ""
     drawing = figures.scores_figure(groups, levels=levels)
     return figure(drawing, "Test score of every run; the bar is the median.")
+
+
+def _anytime(comparison: Comparison) -> str:
+    """Draw best scores over evaluations, and the share of targets that are reached."""
+    curves = anytime(comparison)
+    if not curves:
+        return ""
+    grid = next(iter(curves.values())).evaluations
+    floor, ceiling = comparison.floor, comparison.ceiling
+    levels = {"floor": floor, "ceiling": ceiling}
+    best = figures.anytime_figure(
+        {name: curve.quartiles() for name, curve in curves.items()}, grid,
+        label="best score so far",
+        levels={name: value for name, value in levels.items() if value is not None},
+    )  # fmt: skip
+    parts = [figure(best, "Median over runs of the best validation score so far, and the middle "
+                          "half of the runs.")]  # fmt: skip
+    if floor is not None and ceiling is not None and ceiling > floor:
+        targets = targets_between(floor, ceiling)
+        shares = {name: (s := curve.reached(targets), s, s) for name, curve in curves.items()}
+        drawing = figures.anytime_figure(
+            shares, grid, label="share of (run, target) pairs reached", levels={}
+        )
+        caption = f"{len(targets)} targets, evenly spaced from the floor to the ceiling."
+        parts.append(figure(drawing, caption))
+    return "\n".join(parts)
 
 
 def _forms(groups: Sequence[Group]) -> str:

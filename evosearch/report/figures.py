@@ -306,6 +306,41 @@ def vector_figure(numbers: FloatArray) -> str:
 
 
 @_styled
+def anytime_figure(
+    curves: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]],
+    evaluations: FloatArray,
+    *,
+    label: str,
+    levels: Mapping[str, float],
+) -> str:
+    """Draw a figure of each search over evaluations: a line, and a band where its ends differ.
+
+    Args:
+        curves: lower end, middle and upper end of each search (T,); NaN where unknown.
+        evaluations: (T,) the common grid.
+        label: what is drawn.
+        levels: named scores.
+    """
+    figure, (axes,) = _figure(7.2, 3.8)
+    for number, (name, (low, middle, high)) in enumerate(curves.items()):
+        colour = SERIES[number % len(SERIES)]
+        dashes = ("-", (0, (5, 2)), (0, (1.5, 1.5)))[number // len(SERIES) % 3]
+        if (high > low).any():
+            axes.fill_between(evaluations, low, high, color=colour, alpha=0.14, linewidth=0)
+        axes.plot(evaluations, middle, color=colour, linestyle=dashes, label=name)
+    for value in levels.values():
+        axes.axhline(value, color=MUTED, linewidth=1.1, linestyle=(0, (4, 3)))
+    for name, value in levels.items():
+        axes.annotate(
+            name, (1, value), xycoords=("axes fraction", "data"), color=MUTED,
+            xytext=(4, 0), textcoords="offset points", va="center",
+        )  # fmt: skip
+    axes.set(xscale="log", xlabel="candidate evaluations", ylabel=label)
+    axes.legend(loc="best", fontsize=9)
+    return svg(figure)
+
+
+@_styled
 def scores_figure(groups: Mapping[str, Sequence[float]], *, levels: Mapping[str, float]) -> str:
     """Draw held-out scores of several searches, a dot a run and a bar at the median."""
     figure, (axes,) = _figure(7.2, 0.6 + 0.5 * max(len(groups), 2))
