@@ -157,7 +157,7 @@ def learning_figure(
                           linewidth=0)  # fmt: skip
         axes.plot(lines[name], mean, color=SERIES[0])
         axes.set_title(name)
-    panels[0].set_ylim(0.0, 1.02)
+    panels[0].set(ylim=(0.0, 1.02), xscale="log")
     figure.supxlabel("updates", fontsize=10)
     figure.supylabel("test accuracy", fontsize=10)
     return svg(figure)

@@ -31,16 +31,20 @@ def fit_page(fit: Fit) -> str:
 
 
 def _summary(fit: Fit) -> str:
-    columns = (
-        "learner", "accuracy", "sd", "normalised", "updates to 90 %", "forward passes",
-        "cost / " + fit.ceiling, "normaliser", "rate", "diverged at",
-    )  # fmt: skip
-    keys = (
-        "learner", "accuracy_mean", "accuracy_sd", "normalised", "n90", "forward_equivalents",
-        "cost_ratio_to_bp", "normaliser", "rate", "diverged_at",
-    )  # fmt: skip
+    columns = {
+        "learner": "learner", "accuracy_mean": "accuracy", "accuracy_sd": "sd",
+        "normalised": "normalised", "n90": "to 90 %", "forward_equivalents": "passes",
+        "cost_ratio_to_bp": "time", "normaliser": "normaliser", "rate": "rate",
+    }  # fmt: skip
     facts = sorted(map(fit.facts, fit.rows), key=_rank)
-    return table(columns, [tuple(row[key] for key in keys) for row in facts])
+    if any(row["diverged_at"] for row in facts):
+        columns["diverged_at"] = "diverged at"
+    note = (
+        f"To 90 %: updates, the median over seeds. Passes: cost of an update in forward passes. "
+        f"Time: processor time of an update relative to {fit.ceiling}."
+    )
+    rows = [tuple(row[key] for key in columns) for row in facts]
+    return table(tuple(columns.values()), rows) + paragraph(note, "muted")
 
 
 def _rank(facts: dict[str, object]) -> float:
