@@ -460,7 +460,7 @@ def list_learners() -> Table:
     from evosearch.learners.catalogue import learner_names, make_learner
 
     rows = tuple(
-        (one.name, " ".join(one.networks), one.locks, one.transports_weights, one.title)
+        (one.name, " ".join(one.networks), one.locks or "none", one.transports_weights, one.title)
         for one in map(make_learner, learner_names())
     )
     columns = ("name", "networks", "locks", "weight transport", "what it is")

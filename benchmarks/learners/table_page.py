@@ -78,7 +78,7 @@ def _catalogue() -> str:
              "|---|---|---|---|"]  # fmt: skip
     for one in map(make_learner, learner_names()):
         transport = "yes" if one.transports_weights else "no"
-        lines.append(f"| `{one.name}` | {one.title} | {one.locks} | {transport} |")
+        lines.append(f"| `{one.name}` | {one.title} | {one.locks or 'none'} | {transport} |")
     return "\n".join(lines) + "\n"
 
 
