@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TUNING_DRAWS = 2
 _TUNING, _REPORT, _TIMING = 0, 1, 2  # what keys are for
+_NO_RATE = ("none", math.nan)  # of learners that solve for their weights
 _ENOUGH = 0.9
 _TIMED_CHECKS, _TIMED_RUNS, _TIMED_RATE = 4, 5, 1e-3
 
@@ -123,7 +124,7 @@ class _Bench:
     def fitted(self, seeds: int) -> Fitted:
         """Tune and report; the time of an update is left open."""
         start = time.perf_counter()
-        setting = max(self._bed.grid, key=self._validated)
+        setting = max(self._bed.grid, key=self._validated) if self._learner.has_rate else _NO_RATE
         lesson = self._lesson(setting, "test", self._keys(_REPORT, seeds))
         learned = self._learner.learn(replace(lesson, is_probed=True))
         return Fitted(

@@ -97,9 +97,13 @@ def _section(where: Bed, rows: list[dict[str, Any]]) -> str:
             f"| `{row['learner']}` | {_accuracy(row)} | {_number(row['normalised'], 2)} | "
             f"{_number(row['n90'], 0)} | {_number(row['forward_equivalents'], 1)} | "
             f"{_number(row['cost_ratio_to_bp'], 1)} | {_number(cosine, 2)} | "
-            f"{row['normaliser']} {row['rate']:g} | {_number(wanted.get(row['learner']), 1)} |"
+            f"{_setting(row)} | {_number(wanted.get(row['learner']), 1)} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _setting(row: dict[str, Any]) -> str:
+    return "–" if row["rate"] is None else f"{row['normaliser']} {row['rate']:g}"
 
 
 def _accuracy(row: dict[str, Any]) -> str:

@@ -107,6 +107,7 @@ class Learner(ABC):
         locks: what an update waits for: F forward pass, B backward pass, U update phase.
         transports_weights: whether errors travel through the forward weights, or their signs.
         networks: kinds of networks that it trains.
+        has_rate: whether it has steps, so that normaliser and learning rate mean something.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Learner(ABC):
     locks: str
     transports_weights: bool = False
     networks: tuple[NetworkKind, ...] = ("mlp",)
+    has_rate: bool = True
 
     def check(self, lesson: Lesson) -> None:
         """Raise InputError where it cannot train this network, before anything is computed."""

@@ -1,0 +1,180 @@
+"""NoProp by flow matching: one network learns the velocity from noise to the label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evosearch.learners.base import LEARNERS, Learned, Learner, Lesson
+from evosearch.learners.mlp import Array, Curve, minibatches
+from evosearch.learners.noprop_parts import (
+    Noise,
+    answer,
+    beside,
+    check_embedding,
+    check_hidden,
+    check_solver,
+    cross_entropy,
+    drawn_net,
+    embedding_width,
+    embeddings,
+    integrate,
+    nearness,
+    of_labels,
+    to_labels,
+)
+from evosearch.learners.steps import Steps
+from evosearch.outcome import FloatArray
+
+
+class FlowNetworks:
+    """D networks of velocities with time as an input, and their label embeddings.
+
+    Args:
+        lesson: what is learned.
+        embedding: (D, classes, d) at birth.
+        is_learned: whether the embedding learns.
+        steps: of the integration that answers.
+        solver: euler or heun.
+    """
+
+    def __init__(
+        self, lesson: Lesson, *, embedding: Array, is_learned: bool, steps: int, solver: str
+    ) -> None:
+        self._keys, self._is_learned = lesson.keys, is_learned
+        self._steps, self._solver = steps, solver
+        width = embedding.shape[2]
+        self._net = drawn_net(
+            lesson.keys, (lesson.sizes[0] + width + 1, *lesson.sizes[1:-1], width)
+        )
+        self.embedding = embedding
+
+    @property
+    def parameters(self) -> list[Array]:
+        """What learns."""
+        return [*self._net.parameters, *([self.embedding] if self._is_learned else [])]
+
+    def losses_and_changes(
+        self, inputs: Array, labels: NDArray[np.int64], times: Array, noise: Array
+    ) -> tuple[FloatArray, list[Array]]:
+        """Return mean losses (D,), and minus their gradient for each of the parameters.
+
+        The squared error of the velocity; where embeddings learn also the cross-entropy of the
+        nearest one to where the velocity leads, without which they would all become one.
+
+        Args:
+            inputs: (D, B, n).
+            labels: (D, B).
+            times: (D, B) from 0 to 1.
+            noise: (D, B, d) standard normal.
+        """
+        n, t = labels.shape[1], times[..., None]
+        clean = of_labels(self.embedding, labels)
+        z = t * clean + (1 - t) * noise
+        posts = self._net.activities(beside(inputs, z, t))
+        missing = clean - noise - posts[-1]
+        losses = (missing**2).sum(axis=2).mean(axis=1)
+        error = 2 * missing / n
+        if not self._is_learned:
+            return losses, self._net.teach(posts, error)[0]
+        ends = z + (1 - t) * posts[-1]
+        apart, wrong = cross_entropy(nearness(ends, self.embedding), labels)
+        wrong = wrong / n
+        at_ends = wrong @ self.embedding
+        changes, at_inputs = self._net.teach(posts, error + (1 - t) * at_ends)
+        at_z = at_inputs[..., inputs.shape[2] : -1] + at_ends
+        own = wrong.swapaxes(1, 2) @ ends - wrong.sum(axis=1)[..., None] * self.embedding
+        own += to_labels(t * at_z - error, labels, self.embedding.shape[1])
+        return losses + apart.mean(axis=1), [*changes, own]
+
+    def predict(self, inputs: NDArray[np.floating]) -> NDArray[np.int64]:
+        """Return (D, n) labels of n inputs (n, d): the embedding nearest to where noise ends."""
+        return answer(self._keys, inputs, (self.embedding.shape[2],), self._label)
+
+    def _label(self, inputs: Array, noise: Array) -> NDArray[np.int64]:
+        def field(t: float, z: Array) -> Array:
+            return self._net.activities(beside(inputs, z, np.full((1, 1, 1), t)))[-1]
+
+        ends = integrate(field, noise, self._steps, self._solver)
+        return nearness(ends, self.embedding).argmax(axis=-1)
+
+
+@LEARNERS.register("noprop-fm")
+class NoPropFm(Learner):
+    """One network that learns the straight way from noise to the embedding of the label.
+
+    It has the hidden layers of the lesson, through which errors do travel back, but never through
+    the steps of an answer. Embeddings that are short beside unit noise are hard to find, such as
+    one-hot ones of many classes; ``scale`` lengthens them. float64.
+
+    Source: Li, Teh & Pascanu (2025), NoProp-FM; Lipman et al. (2023), flow matching.
+
+    Args:
+        steps: of an answer, at least 1.
+        solver: euler or heun.
+        embedding: of labels: one-hot, learned or prototype, a training example of each class, which
+            stays as it is.
+        width: numbers in a learned embedding, at least 1.
+        scale: what embeddings are multiplied by at birth, > 0.
+    """
+
+    name = "noprop-fm"
+    title = "NoProp by flow matching (Li, Teh & Pascanu 2025)"
+    locks = "FBU"
+    transports_weights = True
+
+    def __init__(
+        self,
+        *,
+        steps: int = 20,
+        solver: str = "euler",
+        embedding: str = "one-hot",
+        width: int = 20,
+        scale: float = 1.0,
+    ) -> None:
+        check_embedding(self.name, embedding, width, scale)
+        check_solver(self.name, steps, solver)
+        self._steps, self._solver = steps, solver
+        self._embedding, self._width, self._scale = embedding, width, scale
+
+    def check(self, lesson: Lesson) -> None:
+        """Raise InputError where the network is recurrent or has no hidden layer."""
+        super().check(lesson)
+        check_hidden(self.name, lesson)
+
+    def learn(self, lesson: Lesson) -> Learned:
+        """Live all draws of the lesson."""
+        self.check(lesson)
+        networks = FlowNetworks(
+            lesson,
+            embedding=embeddings(lesson, self._embedding, self._width, self._scale),
+            is_learned=self._embedding == "learned",
+            steps=self._steps,
+            solver=self._solver,
+        )
+        curve, noise = Curve(lesson), Noise(lesson.keys)
+        steps = Steps(lesson.normaliser, lesson.rate)
+        width = networks.embedding.shape[2]
+        for update, (inputs, labels) in enumerate(minibatches(lesson), start=1):
+            with np.errstate(all="ignore"):
+                times, drawn = noise.uniform(lesson.batch), noise.normal(lesson.batch, width)
+                _, changes = networks.losses_and_changes(inputs, labels, times, drawn)
+                steps.apply(networks.parameters, changes)
+            curve.record(update, networks, networks.parameters)
+        return Learned(curve.values, curve.diverged_at, None, networks)
+
+    def forward_equivalents(self, sizes: Sequence[int], steps: int = 1) -> float:
+        """Return the cost of one update of an example in forward passes.
+
+        Forward, back to the first hidden layer, or to the inputs where embeddings learn, and all
+        changes.
+        """
+        width = embedding_width(self._embedding, sizes, self._width)
+        own = (sizes[0] + width + 1, *sizes[1:-1], width)
+        products = [n_out * n_in for n_in, n_out in pairwise(own)]
+        back = sum(products if self._embedding == "learned" else products[1:])
+        network = sum(n_out * n_in for n_in, n_out in pairwise(sizes))
+        return (2 * sum(products) + back) / network
