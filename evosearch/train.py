@@ -36,6 +36,7 @@ class TrainResult:
 
     Attributes:
         module: a copy of the module with the best weights; the one that was given is as it was.
+            With ``normalise`` it is a ``Normalised`` policy that holds the copy.
         loss: its loss on all of the data; NaN for a policy, infinite where no weights had one.
         returns: of a policy, its sums of rewards (E,) in episodes that chose nothing; else None.
         fitness: negative of the loss, or mean of the returns on which it was chosen.
@@ -98,6 +99,7 @@ def train(
     device: str = "cpu",
     batch: int | None = None,
     episodes: int = 8,
+    normalise: bool = False,
     parameters: Sequence[str] | None = None,
     bounds: tuple[Bound, Bound] | None = None,
     sigma0: float | None = None,
@@ -130,6 +132,9 @@ def train(
         device: where members are computed, such as ``cpu`` or ``cuda``.
         batch: examples of a generation; None: all.
         episodes: episodes of each member in a generation, new ones each time.
+        normalise: whether the policy sees observations less the mean, and divided by the standard
+            deviation, of all that was seen in the generations before (ARS V2). The trained module
+            holds both.
         parameters: names of the parameters to move, or patterns such as ``"head.*"``; None: all.
         bounds: least and greatest value of each weight, one number, (d,) or None.
         sigma0: size of the first steps; None: .3 times the root mean square of the weights, and
@@ -160,21 +165,20 @@ def train(
     _check_module(module, device)
     weights = Weights(module, parameters)
     scores: LossScores | ReturnScores
+    common: dict[str, Any] = {"seed": seed, "device": device, "chunk": chunk}
     if environment is None:
-        fun = _checked_loss(loss, data)
-        scores = LossScores(
-            module, weights, fun, data, batch=batch, seed=seed, device=device, chunk=chunk
-        )
+        fun = _checked_loss(loss, data, normalise)
+        scores = LossScores(module, weights, fun, data, batch=batch, **common)
     else:
         _check_alone(loss, data, batch)
         scores = ReturnScores(
-            module, weights, environment, episodes=episodes, seed=seed, device=device, chunk=chunk
+            module, weights, environment, episodes=episodes, normalise=normalise, **common
         )
     step = weights.sigma0 if environment is None else _SIGMA0_OF_POLICY
     space = _space(weights, bounds, step if sigma0 is None else sigma0)
 
     def after(progress: Progress) -> None:
-        scores.generation = progress.generation
+        scores.begin(progress.generation)
         if on_progress is not None:
             on_progress(progress)
 
@@ -208,7 +212,7 @@ def _result(
     history = dict(found.history)
     history |= {name: scores.sign * history[name] for name in ("best", "median")}
     return TrainResult(
-        module=weights.loaded(module, best),
+        module=scores.finished(weights.loaded(module, best)),
         loss=-fitness if isinstance(scores, LossScores) else math.nan,
         returns=scores.tested(best),
         fitness=fitness,
@@ -296,7 +300,9 @@ def _check_alone(loss: Any, data: Any, batch: int | None) -> None:
         raise InputError("train takes loss, data and batch, or an environment, not both.")
 
 
-def _checked_loss(loss: Any, data: Any) -> Callable[[Any, Any], Any]:
+def _checked_loss(loss: Any, data: Any, normalise: bool) -> Callable[[Any, Any], Any]:
+    if normalise:
+        raise InputError("normalise is for observations; it needs an environment.")
     if loss is None or data is None:
         raise InputError("train needs a loss and data, or an environment.")
     if not callable(loss):

@@ -25,7 +25,8 @@ from evosearch.data import load_data
 from evosearch.data.base import Examples
 from evosearch.networks.mlp import Mlp
 from evosearch.outcome import FloatArray, plain_evaluation
-from evosearch.search.low_rank_es import LowRankEs, one_core
+from evosearch.search.low_rank_es import LowRankEs
+from evosearch.search.low_rank_estimate import one_core
 from evosearch.spaces import VectorSpace
 
 RECORDS = Path(__file__).parent / "records"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from evosearch.control.environment import Environment
     from evosearch.modules.members import Chunk
+    from evosearch.modules.observations import Moments
 
 # Keeps the draws of episodes apart from other uses of the same seed.
 _STREAM = 0xE915
@@ -36,8 +37,21 @@ class World(Protocol):
     n_outputs: int
     is_batched: bool
 
-    def returns(self, chunk: Chunk, n: int, keys: list[np.random.SeedSequence]) -> torch.Tensor:
-        """Return the sums of rewards (n, E) of n members in the episodes of E keys."""
+    def returns(
+        self,
+        chunk: Chunk,
+        n: int,
+        keys: list[np.random.SeedSequence],
+        moments: Moments | None = None,
+    ) -> torch.Tensor:
+        """Return the sums of rewards (n, E) of n members in the episodes of E keys.
+
+        Args:
+            chunk: puts out what the members do for observations (n, E, n_observations).
+            n: members.
+            keys: of the episodes.
+            moments: where to add what is seen, a row an episode of each member.
+        """
         ...
 
 
@@ -90,14 +104,23 @@ class CompiledEpisodes:
         self._environment = environment
         self.n_observations, self.n_outputs = environment.n_observations, environment.n_outputs
 
-    def returns(self, chunk: Chunk, n: int, keys: list[np.random.SeedSequence]) -> torch.Tensor:
+    def returns(
+        self,
+        chunk: Chunk,
+        n: int,
+        keys: list[np.random.SeedSequence],
+        moments: Moments | None = None,
+    ) -> torch.Tensor:
         """Return the sums of rewards (n, E), float64."""
         import torch
 
         world, n_episodes = self._environment, len(keys)
         lanes = _Lanes(world, n, keys)
         for _ in range(world.time_limit):
-            seen = torch.from_numpy(lanes.observed()).unflatten(0, (n, n_episodes))
+            observed = lanes.observed()
+            if moments is not None:
+                moments.add(observed, lanes.is_alive)
+            seen = torch.from_numpy(observed).unflatten(0, (n, n_episodes))
             outputs = chunk(own=(seen.to(chunk.device),)).cpu().numpy()
             lanes.act(outputs.reshape(n * n_episodes, -1))
             if not lanes.is_alive.any():
@@ -196,21 +219,33 @@ class GymnasiumEpisodes:
             )
         self.n_outputs = int(low.size)
 
-    def returns(self, chunk: Chunk, n: int, keys: list[np.random.SeedSequence]) -> torch.Tensor:
+    def returns(
+        self,
+        chunk: Chunk,
+        n: int,
+        keys: list[np.random.SeedSequence],
+        moments: Moments | None = None,
+    ) -> torch.Tensor:
         """Return the sums of rewards (1, E) of one member."""
         import torch
 
         assert n == 1, "one environment holds one episode"
-        return torch.tensor([[self._episode(chunk, key) for key in keys]], dtype=torch.float64)
+        totals = [self._episode(chunk, key, k, moments) for k, key in enumerate(keys)]
+        return torch.tensor([totals], dtype=torch.float64)
 
-    def _episode(self, chunk: Chunk, key: np.random.SeedSequence) -> float:
+    def _episode(
+        self, chunk: Chunk, key: np.random.SeedSequence, number: int, moments: Moments | None
+    ) -> float:
         import torch
 
         seed = int(key.generate_state(1)[0]) % 2**31
         seen, _ = self._environment.reset(seed=seed)
         total, is_over = 0.0, False
         while not is_over:
-            row = torch.from_numpy(np.asarray(seen, dtype=np.float32).reshape(1, 1, -1))
+            flat = np.asarray(seen, dtype=np.float32).reshape(1, -1)
+            if moments is not None:
+                moments.add_one(number, flat[0])
+            row = torch.from_numpy(flat[None])
             outputs = chunk(own=(row.to(chunk.device),)).cpu().numpy().reshape(-1)
             seen, reward, is_terminated, is_truncated, _ = self._environment.step(
                 self._action(outputs)

@@ -18,6 +18,8 @@ from evosearch.modules.weights import Weights
 if TYPE_CHECKING:
     import torch
 
+    from evosearch.modules.convolution import ConvolutionStack
+
 logger = logging.getLogger(__name__)
 
 Compute: TypeAlias = Callable[..., Any]
@@ -34,7 +36,8 @@ _BYTES = 2**29
 class Members:
     """Computes a function of a module for many sets of weights.
 
-    ``torch.func`` does all members of a chunk at once; a module that it cannot do, whose way
+    ``torch.func`` does all members of a chunk at once; on a processor a stack of convolutions has
+    a faster way, see ``ConvolutionStack``. A module that it cannot do, whose way
     depends on numbers, say, is called for one member after the other, with the same values to
     rounding. Members are dealt to as many threads as torch has, each with a copy of the module
     and one thread of torch's, so that results depend neither on threads nor on chunks (on a CUDA
@@ -76,6 +79,7 @@ class Members:
         n_workers = (n_threads or torch.get_num_threads()) if is_cpu else 1
         self._modules = [copy.deepcopy(module).to(device) for _ in range(n_workers)]
         self._is_vectorised = True
+        self._stack: ConvolutionStack | None = None
 
     def prepare(self, *shared: Any, own: tuple[Any, ...] = ()) -> torch.Tensor:
         """Try the module's own weights, and whether members can be vectorised; return the result.
@@ -87,6 +91,8 @@ class Members:
         Raises:
             InputError: the module or the function cannot do it with these arguments.
         """
+        import torch
+
         module, point = self._modules[0], self._weights.x0[None]
         versions = {name: value._version for name, value in module.named_buffers()}
         size = _Size(module)
@@ -119,7 +125,30 @@ class Members:
                 "members are computed one by one, for torch.func cannot vectorise the module: %s",
                 _line(error),
             )
+        if self._is_vectorised and not own and torch.device(self._device).type == "cpu":
+            self._stack = self._checked_stack(shared, result)
         return result
+
+    def _checked_stack(
+        self, shared: tuple[Any, ...], result: torch.Tensor
+    ) -> ConvolutionStack | None:
+        """Return the stack that the module is, where it gives the same result."""
+        import torch
+
+        from evosearch.modules.convolution import stack_of
+
+        module = self._modules[0]
+        self._stack = stack_of(module)
+        if self._stack is None:
+            return None
+        try:
+            point = self._weights.x0[None]
+            found = self._chunk_of(module, point, is_vectorised=True)(*shared)[0]
+        except Exception as error:
+            logger.info("the stack of convolutions is not used: %s", _line(error))
+            return None
+        is_same = torch.allclose(found, result, rtol=1e-3, atol=1e-4, equal_nan=True)
+        return self._stack if is_same else None
 
     def map(self, points: NDArray[Any], job: Job) -> torch.Tensor:
         """Return the results (n, …) of a job on n points (n, dimension), on the CPU."""
@@ -163,7 +192,8 @@ class Members:
         self, module: torch.nn.Module, points: NDArray[Any], *, is_vectorised: bool
     ) -> Chunk:
         stacked = self._weights.stacked(points, self._device)
-        return Chunk(module, stacked, self._compute, is_vectorised=is_vectorised)
+        stack = self._stack if is_vectorised else None
+        return Chunk(module, stacked, self._compute, is_vectorised=is_vectorised, stack=stack)
 
 
 class Chunk:
@@ -174,6 +204,8 @@ class Chunk:
         parameters: of each name the values (n, …) of the members.
         compute: what is computed of one member.
         is_vectorised: whether all at once, or one after the other.
+        stack: what computes the outputs for inputs that all share, where there is something
+            faster than the module.
     """
 
     def __init__(
@@ -183,8 +215,9 @@ class Chunk:
         compute: Compute,
         *,
         is_vectorised: bool,
+        stack: ConvolutionStack | None = None,
     ) -> None:
-        self._module, self._parameters = module, parameters
+        self._module, self._parameters, self._stack = module, parameters, stack
         self._compute, self._is_vectorised = compute, is_vectorised
 
     @property
@@ -197,6 +230,10 @@ class Chunk:
         import torch
 
         with torch.no_grad():
+            if self._stack is not None and not own:
+                outputs = self._stack(self._parameters, shared[0])
+                in_dims = (0, *(None for _ in shared))
+                return torch.func.vmap(self._given, in_dims=in_dims)(outputs, *shared)
             if self._is_vectorised:
                 in_dims = (0, *(0 for _ in own), *(None for _ in shared))
                 return torch.func.vmap(self._one, in_dims=in_dims)(self._parameters, *own, *shared)
@@ -210,6 +247,16 @@ class Chunk:
                 for k in range(n)
             ]
             return torch.stack([torch.as_tensor(row) for row in rows])
+
+    def _given(self, outputs: torch.Tensor, inputs: Any, *others: Any) -> Any:
+        """Compute the result of one member from what it puts out."""
+
+        def call(*arguments: Any) -> torch.Tensor:
+            if len(arguments) != 1 or arguments[0] is not inputs:
+                raise ValueError("the module is called with something else than the inputs")
+            return outputs
+
+        return self._compute(call, inputs, *others)
 
     def _one(self, parameters: dict[str, torch.Tensor], *arguments: Any) -> Any:
         from torch.func import functional_call

@@ -12,6 +12,7 @@ from evosearch.errors import InputError
 from evosearch.modules.data import Batch, check_labels, read_data, takes_labels
 from evosearch.modules.episodes import episode_keys, open_world
 from evosearch.modules.members import Chunk, Members
+from evosearch.modules.observations import Moments, RunningScales, merged
 from evosearch.modules.weights import Weights
 from evosearch.outcome import FloatArray
 
@@ -82,6 +83,14 @@ class LossScores:
         """Return fitness (n,) on the examples of the generation."""
         return self._fitness(points, self._data.of_generation(self.generation))
 
+    def begin(self, generation: int) -> None:
+        """Go on to the examples of a generation."""
+        self.generation = generation
+
+    def finished(self, module: torch.nn.Module) -> torch.nn.Module:
+        """Return the module, which needs nothing else."""
+        return module
+
     def compared(self, points: FloatArray) -> FloatArray:
         """Return fitness (n,) on all examples."""
         return self._fitness(points, self._data.all())
@@ -110,6 +119,8 @@ class ReturnScores:
         seed: of the episodes.
         device: where members are computed.
         chunk: members at a time; None: the usual number.
+        normalise: whether policies see observations less their running mean, divided by their
+            running standard deviation, see ``RunningScales``.
 
     Attributes:
         generation: whose episodes are used.
@@ -133,6 +144,7 @@ class ReturnScores:
         seed: int,
         device: str,
         chunk: int | None,
+        normalise: bool = False,
     ) -> None:
         import torch
 
@@ -143,7 +155,9 @@ class ReturnScores:
         # Beside each other only where the environment holds many episodes.
         one = {} if self._world.is_batched else {"n_threads": 1}
         chunk = chunk if self._world.is_batched else 1
-        compute = _outputs_by(weights.dtype)
+        n_seen, dtype = self._world.n_observations, weights.dtype
+        self._scales = RunningScales(n_seen, dtype=dtype, device=device) if normalise else None
+        compute = _outputs_by(dtype, self._scales)
         self._members = Members(policy, weights, compute, device=device, chunk=chunk, **one)
         seen = torch.zeros(1, episodes, self._world.n_observations, device=device)
         outputs = self._members.prepare(own=(seen,))
@@ -162,7 +176,27 @@ class ReturnScores:
     def __call__(self, points: NDArray[Any]) -> FloatArray:
         """Return mean returns (n,) in the episodes of the generation."""
         keys = episode_keys(self._seed, self.generation, self._n_episodes)
-        return self._returns(points, keys).mean(axis=1)
+        if self._scales is None:
+            return self._returns(points, keys).mean(axis=1)
+        rows = self._members.map(points, self._watched(keys)).numpy()
+        self._scales.gather(rows[:, len(keys) :])
+        return rows[:, : len(keys)].mean(axis=1)
+
+    def begin(self, generation: int) -> None:
+        """Go on to the episodes of a generation, and normalise by what the last one saw too."""
+        self.generation = generation
+        if self._scales is not None:
+            self._scales.advance()
+
+    def finished(self, policy: torch.nn.Module) -> torch.nn.Module:
+        """Return a policy with what it needs to be used on its own."""
+        if self._scales is None:
+            return policy
+        from evosearch.modules.normalised import Normalised
+
+        whole = Normalised(policy, self._world.n_observations)
+        whole.set(self._scales.mean, self._scales.scale)
+        return whole
 
     def compared(self, points: FloatArray) -> FloatArray:
         """Return mean returns (n,) in episodes after the last generation's."""
@@ -183,15 +217,29 @@ class ReturnScores:
             points, lambda chunk, n: self._world.returns(chunk, n, keys)
         ).numpy()
 
+    def _watched(self, keys: list[np.random.SeedSequence]) -> Callable[[Chunk, int], Any]:
+        """Return the job that finds returns (n, E), and the moments of what each member saw."""
+        import torch
+
+        def job(chunk: Chunk, n: int) -> Any:
+            moments = Moments(n * len(keys), self._world.n_observations)
+            returns = self._world.returns(chunk, n, keys, moments)
+            rows = moments.rows().reshape(n, len(keys), -1)
+            return torch.cat([returns, torch.from_numpy(merged(rows))], dim=1)
+
+        return job
+
 
 def _outputs(call: Callable[..., Any], inputs: Any) -> Any:
     """Compute what one member puts out."""
     return call(inputs)
 
 
-def _outputs_by(dtype: torch.dtype) -> Callable[..., Any]:
+def _outputs_by(dtype: torch.dtype, scales: RunningScales | None) -> Callable[..., Any]:
     """Return how one member answers to what it sees."""
-    return lambda call, seen: call(seen.to(dtype)).float()
+    if scales is None:
+        return lambda call, seen: call(seen.to(dtype)).float()
+    return lambda call, seen: call(scales.normalised(seen)).float()
 
 
 def _loss_by(loss: Callable[[Any, Any], Any]) -> Callable[..., Any]:

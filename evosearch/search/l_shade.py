@@ -10,6 +10,7 @@ from pydantic import Field
 
 from evosearch.outcome import FloatArray
 from evosearch.search.base import SEARCHES
+from evosearch.search.l_shade_steps import crossed, drawn_settings, mutants, successful_means
 from evosearch.search.vectors import VectorSearch, VectorSettings
 
 _SMALLEST_POPULATION = 4
@@ -85,9 +86,18 @@ class LShade(VectorSearch):
             self._trials = np.array(self.space.sample(self._rng, self._n_first))
             self._trials[0] = self._mean
         else:
-            self._draw_settings(len(self._members))
-            self._trials = self._crossed(self._mutants())
+            self._trials = self._drawn_trials()
         return [self._trials]
+
+    def _drawn_trials(self) -> FloatArray:
+        """Return a trial of each member (n, d)."""
+        rng, x = self._rng, self._members
+        self._f, self._cr = drawn_settings(rng, self._means_f, self._means_cr, len(x))
+        share, space = self.settings.best, self.space
+        moved = mutants(
+            rng, x, self._fitness, self._archive, f=self._f, best_share=share, space=space
+        )
+        return crossed(rng, moved, x, self._cr)
 
     def _learn(self, fitness: FloatArray) -> None:
         self._n_evaluations += len(fitness)
@@ -102,57 +112,14 @@ class LShade(VectorSearch):
             self._fitness[is_taken] = fitness[is_taken]
         self._shrink()
 
-    def _draw_settings(self, n: int) -> None:
-        """Draw F and CR of each trial."""
-        rng, chosen = self._rng, self._rng.integers(len(self._means_f), size=n)
-        means = self._means_cr[chosen]
-        drawn = np.clip(means + 0.1 * rng.standard_normal(n), 0.0, 1.0)
-        self._cr = np.where(means < 0.0, 0.0, drawn)
-        self._f = self._means_f[chosen] + 0.1 * rng.standard_cauchy(n)
-        while (is_low := self._f <= 0.0).any():
-            redrawn = self._means_f[chosen[is_low]]
-            self._f[is_low] = redrawn + 0.1 * rng.standard_cauchy(len(redrawn))
-        np.minimum(self._f, 1.0, out=self._f)
-
-    def _mutants(self) -> FloatArray:
-        """Return current-to-pbest/1 of each member, with the archive, within bounds."""
-        x, rng, f = self._members, self._rng, self._f[:, None]
-        n, own = len(x), np.arange(len(x))
-        n_best = min(n, max(2, round(self.settings.best * n)))
-        best = np.argsort(-self._fitness, kind="stable")[:n_best]
-        attracting = best[rng.integers(n_best, size=n)]
-        first = rng.integers(n - 1, size=n)
-        first += first >= own
-        pool = np.concatenate([x, self._archive])
-        second = rng.integers(len(pool) - 2, size=n)
-        second += second >= np.minimum(own, first)
-        second += second >= np.maximum(own, first)
-        mutants = x + f * (x[attracting] - x) + f * (x[first] - pool[second])
-        if self.space.low is not None:
-            mutants = np.where(mutants < self.space.low, (self.space.low + x) / 2, mutants)
-        if self.space.high is not None:
-            mutants = np.where(mutants > self.space.high, (self.space.high + x) / 2, mutants)
-        return mutants
-
-    def _crossed(self, mutants: FloatArray) -> FloatArray:
-        n, d = mutants.shape
-        is_new = self._rng.random((n, d)) < self._cr[:, None]
-        is_new[np.arange(n), self._rng.integers(d, size=n)] = True
-        return np.where(is_new, mutants, self._members)
-
     def _remember(self, is_better: NDArray[np.bool_], fitness: FloatArray) -> None:
         """Put the weighted Lehmer means of F and CR that succeeded into the memory."""
         if not is_better.any():
             return
-        gain = fitness[is_better] - self._fitness[is_better]
-        is_finite = np.isfinite(gain)
-        gain[~is_finite] = gain[is_finite].max(initial=1.0)
-        f, cr = self._f[is_better], self._cr[is_better]
-        gain /= gain.max()
-        k = self._position
-        self._means_f[k] = (gain @ f**2) / (gain @ f)
-        is_over = self._means_cr[k] < 0.0 or cr.max() == 0.0
-        self._means_cr[k] = -1.0 if is_over else (gain @ cr**2) / (gain @ cr)
+        k, gain = self._position, fitness[is_better] - self._fitness[is_better]
+        self._means_f[k], self._means_cr[k] = successful_means(
+            gain, self._f[is_better], self._cr[is_better], self._means_cr[k]
+        )
         self._position = (k + 1) % len(self._means_f)
 
     def _shrink(self) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from evosearch.errors import InputError
@@ -16,6 +14,13 @@ from evosearch.outcome import FloatArray
 from evosearch.parted import PartedLowRank, layers_of, unit_parts
 from evosearch.populations import LowRank
 from evosearch.search.base import SEARCHES
+from evosearch.search.low_rank_estimate import (
+    Singles,
+    drawn_noise,
+    estimated_gradient,
+    one_core,
+    standardised_gains,
+)
 from evosearch.search.optimizers import adam_step
 from evosearch.search.ranks import centred_ranks, filled
 from evosearch.search.vectors import VectorSearch, VectorSettings
@@ -93,8 +98,8 @@ class LowRankEs(VectorSearch):
         self._first: FloatArray = np.zeros(d)
         self._second: FloatArray = np.zeros(d)
         self._n_steps = 0
-        self._left: tuple[NDArray[np.float32], ...] = ()
-        self._right: tuple[NDArray[np.float32] | None, ...] = ()
+        self._left: tuple[Singles, ...] = ()
+        self._right: tuple[Singles | None, ...] = ()
 
     def ask(self) -> list[FloatArray]:
         """Return a generation written out, or what was not yet scored of the last one."""
@@ -126,30 +131,19 @@ class LowRankEs(VectorSearch):
 
     def _drawn(self) -> LowRank:
         """Draw the perturbations of a generation."""
-        k, rank = self._n_drawn, self.settings.rank
+        s, k, rank = self.settings, self._n_drawn, self.settings.rank
         rng = np.random.Generator(np.random.SFC64(int(self._rng.integers(2**63))))
-        left: list[NDArray[np.float32]] = []
-        right: list[NDArray[np.float32] | None] = []
+        left: list[Singles] = []
+        right: list[Singles | None] = []
         for shape in self._shapes:
             is_matrix = len(shape) == 2
-            left.append(self._noise(rng, (k, rank if is_matrix else 1, shape[0])))
-            right.append(self._noise(rng, (k, rank, shape[1])) if is_matrix else None)
+            left.append(drawn_noise(rng, s.noise, (k, rank if is_matrix else 1, shape[0])))
+            right.append(drawn_noise(rng, s.noise, (k, rank, shape[1])) if is_matrix else None)
         self._left, self._right = tuple(left), tuple(right)
         given = (self._mean.copy(), self._sigma0, self._shapes, self._left, self._right)
         if self._parts is None:
             return LowRank(*given)
-        s = self.settings
         return PartedLowRank(*given, n_units=s.units, is_mirrored=s.mirrored)
-
-    def _noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        if self.settings.noise == "normal":
-            return rng.standard_normal(shape, dtype=np.float32)
-        n = math.prod(shape)
-        bits = np.unpackbits(np.frombuffer(rng.bytes(-(-n // 8)), dtype=np.uint8), count=n)
-        signs = bits.astype(np.float32).reshape(shape)
-        signs *= 2.0
-        signs -= 1.0
-        return signs
 
     def _learn(self, fitness: FloatArray) -> None:
         weights = self._weights(fitness) / self._sigma0
@@ -159,7 +153,7 @@ class LowRankEs(VectorSearch):
             for k, layer in enumerate(layers_of(self._shapes)):
                 of_units = self._of_units(weights, k, self._shapes[layer[0]][0])
                 for shape in layer:
-                    estimate = self._estimate(of_units, shape)
+                    estimate = estimated_gradient(self._left[shape], self._right[shape], of_units)
                     gradient[start : start + estimate.size] = estimate
                     start += estimate.size
         self._n_steps += 1
@@ -167,21 +161,12 @@ class LowRankEs(VectorSearch):
         moments = (self._first, self._second)
         self._move(adam_step(moments, gradient, n_steps=self._n_steps, rate=rate))
 
-    def _weights(self, fitness: FloatArray) -> NDArray[np.float32]:
+    def _weights(self, fitness: FloatArray) -> Singles:
         """Return what each part of each perturbation counts, (drawn, parts)."""
         values = centred_ranks(fitness) if self.settings.shaping == "ranks" else filled(fitness)
-        scores = values.reshape(self._n_drawn, -1, 2 if self.settings.mirrored else 1)
-        gains = (
-            (scores[:, :, 0] - scores[:, :, 1]) / 2
-            if self.settings.mirrored
-            else scores[:, :, 0] - scores[:, :, 0].mean(axis=0)
-        )
-        spread = float(np.sqrt(np.mean(gains * gains)))
-        return (gains / (self._n_drawn * (spread or 1.0))).astype(np.float32)
+        return standardised_gains(values, self._n_drawn, is_mirrored=self.settings.mirrored)
 
-    def _of_units(
-        self, weights: NDArray[np.float32], layer: int, n_units: int
-    ) -> NDArray[np.float32]:
+    def _of_units(self, weights: Singles, layer: int, n_units: int) -> Singles:
         """Return the weight of each unit of a layer in each perturbation, (drawn, units)."""
         if self._parts is None:
             return np.broadcast_to(weights, (self._n_drawn, n_units))
@@ -189,30 +174,8 @@ class LowRankEs(VectorSearch):
         sizes = self._parts[mine, 2] - self._parts[mine, 1]
         return weights[:, np.repeat(mine, sizes)]
 
-    def _estimate(self, weights: NDArray[np.float32], shape: int) -> NDArray[np.float32]:
-        """Return the estimated gradient of one array, flat: the weighted sum of its noise."""
-        left, right = self._left[shape], self._right[shape]
-        weighted = left * weights[:, None, :]
-        if right is None:
-            return weighted.sum(axis=(0, 1))
-        weighted /= np.float32(math.sqrt(left.shape[1]))
-        rows, columns = weighted.reshape(-1, left.shape[2]), right.reshape(-1, right.shape[2])
-        return np.asarray(rows.T @ columns, dtype=np.float32).reshape(-1)
-
     def _schedule(self) -> float:
         if not self.settings.horizon:
             return 1.0
         share = min(1.0, (self._n_steps - 1) * self._n_asked / self.settings.horizon)
         return 0.5 * (1.0 + math.cos(math.pi * share))
-
-
-@lru_cache(maxsize=1)
-def _controller() -> Any:
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
-
-
-def one_core() -> Any:
-    """Return a context in which matrix products run on one core, so that their bits are fixed."""
-    return _controller().limit(limits=1, user_api="blas")

@@ -10,17 +10,32 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from evosearch.outcome import FloatArray
-from evosearch.search.base import SEARCHES
+from evosearch.search.base import SEARCHES, State
 from evosearch.search.noise import SINGLE_FROM, Noise, NoiseSettings
 from evosearch.search.optimizers import adam_step, momentum_step
 from evosearch.search.ranks import centred_ranks
-from evosearch.search.vectors import VectorSearch
+from evosearch.search.torch_optimizers import OptimizerOption, TorchOptimizer
+from evosearch.search.vectors import VectorSearch, clip_in_place
+
+_OWN = ("adam", "sgd")
+# Before the names of what an optimizer of torch remembers.
+_PREFIX = "optimizer_"
 
 
 class OpenAiEsSettings(NoiseSettings):
     """Settings of ``openai-es``."""
 
-    optimizer: Literal["adam", "sgd"] = Field("adam", description="what turns gradients to steps")
+    optimizer: str = Field(
+        "adam",
+        max_length=40,
+        description="what turns gradients to steps: adam, sgd (with momentum), or the class of "
+        "torch.optim of that name, such as adamw or rmsprop",
+    )
+    options: dict[str, OptimizerOption] = Field(
+        default_factory=dict,
+        description="settings of the class of torch.optim, such as betas; with any, adam and sgd "
+        "are torch's as well",
+    )
     rate: float | None = Field(None, gt=0, description="learning rate; default: sigma0 / 5")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
     weight_decay: float = Field(0.0, ge=0, description="what the gradient loses per unit of mean")
@@ -59,21 +74,21 @@ class OpenAiEs(VectorSearch):
 
     def __init__(self, space: Any, *, seed: int = 0, **settings: Any) -> None:
         super().__init__(space, seed=seed, **settings)
-        d = space.dimension
+        s, d = self.settings, space.dimension
         self._n_pairs = max(1, self._population // 2)
-        self._rate = self.settings.rate or self._sigma0 / 5
-        self._first: FloatArray = np.zeros(d)
-        self._second: FloatArray = np.zeros(d if self.settings.optimizer == "adam" else 0)
+        self._rate = s.rate or self._sigma0 / 5
+        is_own = s.optimizer in _OWN and not s.options
+        self._torch = None if is_own else TorchOptimizer(s.optimizer, d, s.options)
+        self._first: FloatArray = np.zeros(d if is_own else 0)
+        self._second: FloatArray = np.zeros(d if is_own and s.optimizer == "adam" else 0)
         self._n_steps = 0
-        has_table = self.settings.noise == "table" or (
-            self.settings.noise == "auto" and d >= SINGLE_FROM
-        )
+        has_table = s.noise == "table" or (s.noise == "auto" and d >= SINGLE_FROM)
         self._noise = Noise(
             d,
             self._n_pairs,
-            self.settings,
+            s,
             is_mirrored=True,
-            is_kept=not self.settings.replay,
+            is_kept=not s.replay,
             has_table=has_table,
         )
 
@@ -91,11 +106,29 @@ class OpenAiEs(VectorSearch):
             gradient -= s.weight_decay * self._mean
         rate = self._rate * self._factor()
         self._n_steps += 1
-        if s.optimizer == "adam":
+        if self._torch is not None:
+            self._mean = self._torch.moved(self._mean, gradient, rate=rate)
+            clip_in_place(self._mean, self.space)
+        elif s.optimizer == "adam":
             moments = (self._first, self._second)
             self._move(adam_step(moments, gradient, n_steps=self._n_steps, rate=rate))
         else:
             self._move(momentum_step(self._first, gradient, rate=rate, momentum=s.momentum))
+
+    def state_dict(self) -> State:
+        """Return the state, and what an optimizer of torch remembers."""
+        state = super().state_dict()
+        if self._torch is not None:
+            state |= {_PREFIX + name: value for name, value in self._torch.state_dict().items()}
+        return state
+
+    def load_state_dict(self, state: State) -> None:
+        """Take over the state, and what an optimizer of torch remembers."""
+        super().load_state_dict(state)
+        if self._torch is not None:
+            cut = len(_PREFIX)
+            own = {name[cut:]: value for name, value in state.items() if name.startswith(_PREFIX)}
+            self._torch.load_state_dict(own)
 
     def _factor(self) -> float:
         return float(self.settings.decay**self._n_steps)
