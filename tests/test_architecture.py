@@ -47,6 +47,15 @@ NEVER_IMPORTS = {
         *RUNNING,
     ),
     "evosearch.circuits": ("evosearch.search", "evosearch.spaces", "evosearch.problem", *RUNNING),
+    "evosearch.graphs": (
+        "evosearch.engine",
+        "evosearch.tasks",
+        "evosearch.search",
+        "evosearch.spaces",
+        "evosearch.problem",
+        *RUNNING,
+    ),
+    "evosearch.learners": ("evosearch.search", "evosearch.spaces", "evosearch.problem", *RUNNING),
     "evosearch.control": (
         "evosearch.tasks",
         "evosearch.search",

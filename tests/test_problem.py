@@ -128,7 +128,7 @@ def test_scores_depend_on_neither_the_batch_nor_its_order(name):
 @pytest.mark.parametrize("name", OF_RULES)
 def test_a_draws_score_depends_on_no_other_draw(name):
     problem = load_problem(name, preset="quick")
-    rule = problem.known[problem.ceiling]
+    rule = problem.known.get(problem.ceiling) or next(iter(problem.known.values()))
     draws = problem.draws("test", count=4)
     whole = problem.score([rule], [1.0], draws).per_draw[0]
     for k in (0, 3):
@@ -216,10 +216,17 @@ def test_a_rule_reads_only_what_the_task_offers(problem):
         problem.score([Rule("target*pre")], [1.0], problem.draws("search", count=2))
 
 
-def test_a_search_without_a_section_is_refused(problem):
+def test_a_search_that_does_not_fit_is_refused_with_those_that_do(problem):
     for call in (problem.search_settings, problem.default_budget, problem.representation):
-        with pytest.raises(InputError, match=r"no section \[searches.ga\]"):
-            call("ga")
+        with pytest.raises(InputError, match=r"'exhaustive' does not search what .*: .*gp, "):
+            call("exhaustive")
+
+
+def test_a_search_without_a_section_gets_the_default_searchs_budget(problem):
+    assert "beam" not in problem.config.searches
+    assert problem.default_budget("beam") == problem.default_budget(problem.default_search)
+    assert problem.representation("beam") == "tree"
+    assert problem.search_settings("beam") == {}
 
 
 USER = """

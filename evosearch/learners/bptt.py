@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 
@@ -33,10 +32,10 @@ class Bptt(RnnLearner):
         InputError: ``window`` is less than 1.
     """
 
-    name: ClassVar[str] = "bptt"
-    title: ClassVar[str] = "backpropagation through time (P. Werbos 1990)"
-    locks: ClassVar[str] = "FBU"
-    transports_weights: ClassVar[bool] = True
+    name = "bptt"
+    title = "backpropagation through time (P. Werbos 1990)"
+    locks = "FBU"
+    transports_weights = True
 
     def __init__(self, *, window: int | None = None) -> None:
         if window is not None and window < 1:
@@ -62,9 +61,9 @@ class Bptt(RnnLearner):
 class ShallowRnn(RnnLearner):
     """Only the readout learns; what the hidden units say of a sequence stays random."""
 
-    name: ClassVar[str] = "shallow-rnn"
-    title: ClassVar[str] = "control: random recurrent units, only the readout learns"
-    locks: ClassVar[str] = "U"
+    name = "shallow-rnn"
+    title = "control: random recurrent units, only the readout learns"
+    locks = "U"
 
     def increments(self, lesson: Lesson) -> Increments:
         """Return no change."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 
@@ -31,9 +30,9 @@ class Eprop(RnnLearner):
         InputError: ``leak`` is out of range.
     """
 
-    name: ClassVar[str] = "eprop"
-    title: ClassVar[str] = "e-prop as RFLO, random feedback (G. Bellec et al. 2020, J. Murray 2019)"
-    locks: ClassVar[str] = ""
+    name = "eprop"
+    title = "e-prop as RFLO, random feedback (G. Bellec et al. 2020, J. Murray 2019)"
+    locks = ""
 
     def __init__(self, *, leak: float | None = None) -> None:
         if leak is not None and not 0.0 <= leak < 1.0:

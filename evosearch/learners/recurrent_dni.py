@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 
@@ -41,10 +40,10 @@ class RecurrentDni(RnnLearner):
         InputError: ``window`` or ``rate`` is out of range.
     """
 
-    name: ClassVar[str] = "dni-rnn"
-    title: ClassVar[str] = "synthetic gradients over time (M. Jaderberg et al. 2016)"
-    locks: ClassVar[str] = "F"
-    transports_weights: ClassVar[bool] = True
+    name = "dni-rnn"
+    title = "synthetic gradients over time (M. Jaderberg et al. 2016)"
+    locks = "F"
+    transports_weights = True
 
     def __init__(self, *, window: int = 2, rate: float = 3e-4, is_told: bool = True) -> None:
         if window < 1 or rate < 0:

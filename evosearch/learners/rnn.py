@@ -10,14 +10,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evosearch.circuits.streams import initial_weights
 from evosearch.errors import InputError
-from evosearch.learners.base import Learned, Learner, Lesson, NetworkKind
+from evosearch.learners.base import Learned, Learner, Lesson
 from evosearch.learners.mlp import (
     Array,
     Curve,
@@ -99,7 +99,7 @@ class RnnLearner(Learner):
     The weights stay as they are while a sequence is heard, and change once a minibatch.
     """
 
-    networks: ClassVar[tuple[NetworkKind, ...]] = ("rnn",)
+    networks = ("rnn",)
 
     def check(self, lesson: Lesson) -> None:
         """Raise InputError where it cannot train this network, before anything is computed."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 
@@ -32,10 +31,10 @@ class Rtrl(RnnLearner):
     derivatives are held at a time.
     """
 
-    name: ClassVar[str] = "rtrl"
-    title: ClassVar[str] = "real-time recurrent learning (R. Williams, D. Zipser 1989)"
-    locks: ClassVar[str] = ""
-    transports_weights: ClassVar[bool] = True
+    name = "rtrl"
+    title = "real-time recurrent learning (R. Williams, D. Zipser 1989)"
+    locks = ""
+    transports_weights = True
 
     def check(self, lesson: Lesson) -> None:
         """Raise InputError where it cannot train this network, before anything is computed."""

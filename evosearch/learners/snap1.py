@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 
@@ -29,10 +28,10 @@ class Snap1(RnnLearner):
     hears another one; else what a weight does by way of other units is left out.
     """
 
-    name: ClassVar[str] = "snap1"
-    title: ClassVar[str] = "sparse n-step approximation, n = 1 (J. Menick et al. 2021)"
-    locks: ClassVar[str] = ""
-    transports_weights: ClassVar[bool] = True
+    name = "snap1"
+    title = "sparse n-step approximation, n = 1 (J. Menick et al. 2021)"
+    locks = ""
+    transports_weights = True
 
     def increments(self, lesson: Lesson) -> Increments:
         """Return what traces and credit make."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 
@@ -35,10 +34,10 @@ class Uoro(RnnLearner):
     has signs of its own.
     """
 
-    name: ClassVar[str] = "uoro"
-    title: ClassVar[str] = "unbiased online recurrent optimisation (C. Tallec, Y. Ollivier 2017)"
-    locks: ClassVar[str] = ""
-    transports_weights: ClassVar[bool] = True
+    name = "uoro"
+    title = "unbiased online recurrent optimisation (C. Tallec, Y. Ollivier 2017)"
+    locks = ""
+    transports_weights = True
 
     def increments(self, lesson: Lesson) -> Increments:
         """Return noisy gradients, whose signs come from each draw's own stream."""

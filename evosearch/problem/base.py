@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SEARCH = "search"
 _SPLIT_CODES = {"search": 0, "validation": 1, "test": 2}
+_KINDS = {"tree": "rule"}  # kind of the space of a representation, where it is called otherwise
 _AGGREGATES = {"mean": np.mean, "min": np.min, "median": np.median}
 
 
@@ -212,7 +213,7 @@ class Problem(ABC):
         """Return the settings of a search on this problem.
 
         Raises:
-            InputError: the problem has no section for this search.
+            InputError: there is no such search, or it does not search what the problem offers.
         """
         return self._search_config(search).settings
 
@@ -308,10 +309,29 @@ class Problem(ABC):
             message = str(error).removeprefix(f"{self.source}: ")
             raise InputError(f"{self.source}: searches.{name}: {message}") from None
 
-    def _search_config(self, search: str) -> Any:
-        if search not in self.config.searches:
-            raise InputError(
-                f"{self.name} has no section [searches.{search}]. It has: "
-                f"{', '.join(sorted(self.config.searches))}."
-            )
-        return self.config.searches[search]
+    def _search_config(self, search: str) -> SearchConfig:
+        """Return the section of a search; one that has none gets the default search's budget."""
+        if search in self.config.searches:
+            return self.config.searches[search]
+        from evosearch.search.base import SEARCHES
+
+        usual = self.config.searches[self.config.default_search]
+        used = [one.representation for one in self.config.searches.values()]
+        offered = dict.fromkeys([usual.representation, *used])
+        for representation in offered:
+            if self._fits(search, [representation]):
+                return SearchConfig.model_validate(
+                    {"budget": usual.budget, "representation": representation}
+                )
+        fitting = [name for name in SEARCHES.names() if self._fits(name, offered)]
+        raise InputError(
+            f"search {search!r} does not search what {self.name} offers "
+            f"({', '.join(offered)}); these do: {', '.join(fitting)}."
+        )
+
+    @staticmethod
+    def _fits(search: str, representations: Iterable[str]) -> bool:
+        from evosearch.search.base import SEARCHES
+
+        kinds = SEARCHES.get(search).space_kinds
+        return any(_KINDS.get(one, one) in kinds for one in representations)

@@ -254,6 +254,8 @@ def random_best():
 def test_a_search_that_learns_beats_random_search(name, kind, random_best):
     if name in (*IN_ORDER, "random"):
         pytest.skip("does not learn")
+    if (name, kind) == ("nmcs", "rule"):
+        pytest.skip("no better than random search on rules, as its documentation says")
     found = np.median([best_of(name, kind, seed) for seed in range(5)])
 
     assert found > random_best[kind] or found == 0.0

@@ -21,6 +21,9 @@ from evosearch.engine.program import Level, Program
 MAX_INSTRUCTIONS = 2_000
 """Longer rules stay with the interpreter: a compiler's time grows faster than their length."""
 
+MAX_ROWS = 256
+"""Larger minibatches are loaded by the interpreter: each row is code of its own here."""
+
 
 class LifeWriter(ABC):
     """Writes one function; subclasses know how units and draws lie in vectors."""
@@ -105,6 +108,8 @@ class LifeWriter(ABC):
     def _write_phase(self, pc: int) -> None:
         op, a, b, c, d, e, f = (int(k) for k in self.life.phases[pc, : ph.ROW])
         if op == ph.LOAD:
+            if e > MAX_ROWS:
+                raise UnsupportedError("the minibatch is too large")
             row = self._row(pc)
             for k in range(e):
                 here = row if k == 0 else self.w.value(f"add i64 {row}, {k}")
