@@ -349,7 +349,8 @@ def test_compare_prints_one_object_with_the_promised_keys(say, tmp_path, monkeyp
     assert [row["search"] for row in facts["rows"]] == ["random", "gp"]
     for row in facts["rows"]:
         assert list(row) == [
-            "search", "success_rate", "median", "iqr", "evaluations_to_success", "wall_s",
+            "search", "success_rate", "median", "iqr", "evaluations_to_success",
+            "updates_to_success", "wall_s",
         ]  # fmt: skip
     for test in facts["tests"]:
         assert list(test) == ["a", "b", "p", "effect"]

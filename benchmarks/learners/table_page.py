@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from experiments_page import sections
+
 from evosearch.beds import BEDS, Bed
 from evosearch.environment import describe_environment
 from evosearch.learners.catalogue import learner_names, make_learner
@@ -63,7 +65,7 @@ def write_page(records: Path, target: Path) -> None:
                 for file in sorted((records / name).glob("*.json"))]  # fmt: skip
         if rows:
             parts.append(_section(BEDS[name], rows))
-    parts += [file.read_text(encoding="utf-8") for file in sorted(records.glob("*.md"))]
+    parts += sections(records)
     target.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
 
 
