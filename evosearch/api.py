@@ -16,7 +16,7 @@ from evosearch.errors import InputError, nearest
 from evosearch.tables import Table
 
 if TYPE_CHECKING:
-    from evosearch.fitted import Fit, Fitted
+    from evosearch.fitted import Fit
     from evosearch.problem import Problem
     from evosearch.run import Run
     from evosearch.scoring import Score
@@ -299,7 +299,7 @@ def fit(
     seeds: int = 5,
     seed: int = 0,
     workers: int | None = None,
-    on_row: Callable[[Fitted], None] | None = None,
+    on_rows: Callable[[Fit, str], None] | None = None,
 ) -> Fit:
     """Let learners live side by side on one task, tuned alike, and report test accuracies.
 
@@ -310,7 +310,7 @@ def fit(
         seeds: lifetimes of each that are reported.
         seed: from which all randomness follows.
         workers: learners at a time, each in a thread; None for one a core.
-        on_row: called with each learner's result when it is there.
+        on_rows: called with what is known so far and a sentence whenever there is news.
 
     Raises:
         InputError: a name is unknown, or a number out of range.
@@ -318,7 +318,7 @@ def fit(
     from evosearch.fitting import fit as fit_learners
 
     return fit_learners(
-        task, learners=learners, seeds=seeds, seed=seed, workers=workers, on_row=on_row
+        task, learners=learners, seeds=seeds, seed=seed, workers=workers, on_rows=on_rows
     )
 
 

@@ -308,12 +308,14 @@ def fit(
 ) -> int:
     """Let learners live side by side on one task; each is tuned alike on validation data."""
     from evosearch import api, summary
+    from evosearch.display import ComparisonDisplay
 
     names = [name.strip() for name in learners.split(",") if name.strip()]
-    fitted = api.fit(
-        task, learners=names, seeds=seeds, seed=seed, workers=workers,
-        on_row=summary.announce_fitted,
-    )  # fmt: skip
+    with ComparisonDisplay(title=f"{task}: {learners}") as display:
+        fitted = api.fit(
+            task, learners=names, seeds=seeds, seed=seed, workers=workers,
+            on_rows=lambda known, news: display.update(known.table(), news),
+        )  # fmt: skip
     path = api.report(fitted, out=out or api.runs_folder() / task / f"fit-{seed}.html")
     if is_json:
         summary.print_json({**fitted.to_json(), "report": str(path)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,10 +13,12 @@ import numpy as np
 
 from evosearch.beds import Bed, bed
 from evosearch.circuits.life import held_out
+from evosearch.display import duration
 from evosearch.errors import InputError
 from evosearch.fitted import Fit, Fitted
 from evosearch.learners.base import Learned, Learner, Lesson
 from evosearch.outcome import FloatArray
+from evosearch.tables import cell
 
 if TYPE_CHECKING:
     from evosearch.data import DataSet
@@ -35,7 +38,7 @@ def fit(
     seeds: int = 5,
     seed: int = 0,
     workers: int | None = None,
-    on_row: Callable[[Fitted], None] | None = None,
+    on_rows: Callable[[Fit, str], None] | None = None,
 ) -> Fit:
     """Let learners live side by side on one task.
 
@@ -50,7 +53,8 @@ def fit(
         seeds: lifetimes that are reported, at least 1.
         seed: from which all randomness follows, at least 0.
         workers: learners at a time, each in a thread; None for one a core. No result depends on it.
-        on_row: called with each learner's result when it is there.
+        on_rows: called with what is known so far and a sentence at the start, when a learner is
+            done, and before times are measured.
 
     Raises:
         InputError: a name is unknown, a number out of range, or a learner that is asked for by
@@ -63,18 +67,33 @@ def fit(
         raise InputError(f"seeds is {seeds} and seed {seed}; they must be at least 1 and 0.")
     benches, refused = _benches(where, learners, seed)
 
+    rows: list[Fitted] = []
+    lock = threading.Lock()
+
+    def known(found: Sequence[Fitted]) -> Fit:
+        return Fit(
+            task, seeds, tuple(found), where.check_every, where.floor, where.ceiling, refused
+        )
+
+    def say(sentence: str) -> None:
+        if on_rows is not None:
+            on_rows(known(rows), sentence)
+
     def fitted(bench: _Bench) -> Fitted:
         row = bench.fitted(seeds)
-        if on_row is not None:
-            on_row(row)
+        with lock:
+            rows.append(row)
+            say(f"{row.learner}: accuracy {cell(float(row.accuracies.mean()))} in "
+                f"{duration(row.wall_s)}")  # fmt: skip
         return row
 
-    threads = min(len(benches), workers or _n_cores())
-    work: Any = Parallel(n_jobs=threads, backend="threading")
-    rows: list[Fitted] = work(delayed(fitted)(bench) for bench in benches)
+    say(f"{len(benches)} learners, {len(where.grid)} settings each")
+    work: Any = Parallel(n_jobs=min(len(benches), workers or _n_cores()), backend="threading")
+    ordered: list[Fitted] = work(delayed(fitted)(bench) for bench in benches)
+    say("measuring times")
     seconds = _seconds_per_update(benches, where.check_every)
-    timed = [replace(row, seconds_per_update=s) for row, s in zip(rows, seconds, strict=True)]
-    return Fit(task, seeds, tuple(timed), where.check_every, where.floor, where.ceiling, refused)
+    return known([replace(row, seconds_per_update=s) for row, s in
+                  zip(ordered, seconds, strict=True)])  # fmt: skip
 
 
 def _n_cores() -> int:

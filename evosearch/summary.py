@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from evosearch.compare import Comparison
     from evosearch.doctor import Finding
-    from evosearch.fitted import Fitted
     from evosearch.scoring import Score
 
 MAX_PARETO_ROWS = 12
@@ -180,13 +179,6 @@ def print_comparison(comparison: Comparison) -> None:
     if len(tests):
         console.print(rich_table(tests))
     console.print(f"  comparison  {comparison.path}", soft_wrap=True)
-
-
-def announce_fitted(row: Fitted) -> None:
-    """Say on stderr how one learner did, while others still learn."""
-    accuracy = cell(float(row.accuracies.mean()))
-    sys.stderr.write(f"{row.learner}: accuracy {accuracy} in {duration(row.wall_s)}\n")
-    sys.stderr.flush()
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

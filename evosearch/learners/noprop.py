@@ -8,25 +8,22 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from evosearch.circuits.base import forward_products
 from evosearch.errors import InputError
-from evosearch.learners.base import LEARNERS, Learned, Learner, Lesson
-from evosearch.learners.mlp import Array, Curve, minibatches, softmax
+from evosearch.learners.base import LEARNERS, Lesson
+from evosearch.learners.mlp import Array, softmax
 from evosearch.learners.noprop_parts import (
     Noise,
+    NoPropLearner,
     answer,
     beside,
-    check_embedding,
-    check_hidden,
     cross_entropy,
     drawn_net,
-    embedding_width,
-    embeddings,
     of_labels,
     teach_guess,
     to_labels,
     zero_net,
 )
-from evosearch.learners.steps import Steps
 from evosearch.outcome import FloatArray
 
 _END = 0.98  # how far along its quarter of a period the cosine schedule begins
@@ -95,6 +92,11 @@ class DiscreteNetworks:
         """Return the shape of the standard normal numbers of a minibatch of one draw."""
         return self._n_blocks + 1, batch, self.embedding.shape[2]
 
+    def changes(self, inputs: Array, labels: NDArray[np.int64], noise: Noise) -> list[Array]:
+        """Return what parameters are to change by, under noise that is drawn for it."""
+        drawn = noise.normal(*self.noise_shape(labels.shape[1]))
+        return self.losses_and_changes(inputs, labels, drawn)[1]
+
     def losses_and_changes(
         self, inputs: Array, labels: NDArray[np.int64], noise: Array
     ) -> tuple[FloatArray, list[Array]]:
@@ -162,7 +164,7 @@ class DiscreteNetworks:
 
 
 @LEARNERS.register("noprop")
-class NoProp(Learner):
+class NoProp(NoPropLearner):
     """Blocks that each guess the label from the input and a noisy label, alone.
 
     No block waits for another: in training its noisy label is made, not passed on. A block has one
@@ -195,52 +197,30 @@ class NoProp(Learner):
         width: int = 20,
         scale: float = 1.0,
     ) -> None:
-        check_embedding(self.name, embedding, width, scale)
+        super().__init__(embedding, width, scale)
         if blocks < 1 or not weight > 0:
             raise InputError(
                 f"noprop has blocks {blocks} and weight {weight}; they must be at least 1 and "
                 "above 0."
             )
         self._blocks, self._weight = blocks, weight
-        self._embedding, self._width, self._scale = embedding, width, scale
 
-    def check(self, lesson: Lesson) -> None:
-        """Raise InputError where the network is recurrent or has no hidden layer."""
-        super().check(lesson)
-        check_hidden(self.name, lesson)
-
-    def learn(self, lesson: Lesson) -> Learned:
-        """Live all draws of the lesson."""
-        self.check(lesson)
-        embedding = embeddings(lesson, self._embedding, self._width, self._scale)
-        is_learned = self._embedding == "learned"
-        networks = DiscreteNetworks(
+    def _networks(self, lesson: Lesson, embedding: Array, *, is_learned: bool) -> DiscreteNetworks:
+        return DiscreteNetworks(
             lesson,
             blocks=self._blocks,
             weight=self._weight,
             embedding=embedding,
             is_learned=is_learned,
         )
-        curve, steps, noise = (
-            Curve(lesson),
-            Steps(lesson.normaliser, lesson.rate),
-            Noise(lesson.keys),
-        )
-        for update, (inputs, labels) in enumerate(minibatches(lesson), start=1):
-            with np.errstate(all="ignore"):
-                drawn = noise.normal(*networks.noise_shape(lesson.batch))
-                _, changes = networks.losses_and_changes(inputs, labels, drawn)
-                steps.apply(networks.parameters, changes)
-            curve.record(update, networks, networks.parameters)
-        return Learned(curve.values, curve.diverged_at, None, networks)
 
     def forward_equivalents(self, sizes: Sequence[int], steps: int = 1) -> float:
         """Return the cost of one update of an example in forward passes.
 
         Every block goes forward, sends errors to its hidden layer, and changes its weights.
         """
-        width = embedding_width(self._embedding, sizes, self._width)
+        width = self._embedding_width(sizes)
         lower, upper = (sizes[0] + width) * sizes[1], sizes[1] * sizes[-1]
         back = upper + (lower if self._embedding == "learned" else 0)
-        network = sum(n_out * n_in for n_in, n_out in pairwise(sizes))
+        network = forward_products(sizes)
         return self._blocks * (2 * (lower + upper) + back) / network

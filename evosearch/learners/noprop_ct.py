@@ -4,33 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evosearch.circuits.base import forward_products
 from evosearch.errors import InputError
-from evosearch.learners.base import LEARNERS, Learned, Learner, Lesson
-from evosearch.learners.mlp import Array, Curve, minibatches, softmax
+from evosearch.learners.base import LEARNERS, Lesson
+from evosearch.learners.mlp import Array, softmax
 from evosearch.learners.noprop_parts import (
     Net,
     Noise,
+    NoPropLearner,
     answer,
     beside,
-    check_embedding,
-    check_hidden,
     check_solver,
     cross_entropy,
     drawn_net,
-    embedding_width,
-    embeddings,
     integrate,
     of_labels,
     teach_guess,
     to_labels,
     zero_net,
 )
-from evosearch.learners.steps import Steps
 from evosearch.outcome import FloatArray
 
 _LARGEST_WEIGHT = 1.0
@@ -135,6 +131,12 @@ class ContinuousNetworks:
         own = [self.embedding] if self._is_learned else []
         schedule = [self.schedule.start, self.schedule.rises]
         return [*self._net.parameters, *self._head.parameters, *schedule, *own]
+
+    def changes(self, inputs: Array, labels: NDArray[np.int64], noise: Noise) -> list[Array]:
+        """Return what parameters are to change by, at times and under noise drawn for it."""
+        batch = labels.shape[1]
+        times, drawn = noise.uniform(batch), noise.normal(2, batch, self.embedding.shape[2])
+        return self.losses_and_changes(inputs, labels, times, drawn)[1]
 
     def losses_and_changes(
         self, inputs: Array, labels: NDArray[np.int64], times: Array, noise: Array
@@ -241,7 +243,7 @@ def _noisy(clean: Array, noise: Array, ratios: Array) -> tuple[Array, Array]:
 
 
 @LEARNERS.register("noprop-ct")
-class NoPropCt(Learner):
+class NoPropCt(NoPropLearner):
     """One network that guesses the label from the input, a noisy label and the time.
 
     It has the hidden layers of the lesson, through which errors do travel back, but never through
@@ -282,7 +284,7 @@ class NoPropCt(Learner):
         width: int = 20,
         scale: float = 1.0,
     ) -> None:
-        check_embedding(self.name, embedding, width, scale)
+        super().__init__(embedding, width, scale)
         check_solver(self.name, steps, solver)
         if not (weight > 0 and low < high) or pieces < 1:
             raise InputError(
@@ -291,43 +293,25 @@ class NoPropCt(Learner):
             )
         self._weight, self._low, self._high, self._pieces = weight, low, high, pieces
         self._steps, self._solver = steps, solver
-        self._embedding, self._width, self._scale = embedding, width, scale
 
-    def check(self, lesson: Lesson) -> None:
-        """Raise InputError where the network is recurrent or has no hidden layer."""
-        super().check(lesson)
-        check_hidden(self.name, lesson)
-
-    def learn(self, lesson: Lesson) -> Learned:
-        """Live all draws of the lesson."""
-        self.check(lesson)
-        networks = ContinuousNetworks(
+    def _networks(
+        self, lesson: Lesson, embedding: Array, *, is_learned: bool
+    ) -> ContinuousNetworks:
+        return ContinuousNetworks(
             lesson,
             weight=self._weight,
             schedule=Schedule.straight(len(lesson.keys), self._pieces, self._low, self._high),
-            embedding=embeddings(lesson, self._embedding, self._width, self._scale),
-            is_learned=self._embedding == "learned",
+            embedding=embedding,
+            is_learned=is_learned,
             steps=self._steps,
             solver=self._solver,
         )
-        curve, noise = Curve(lesson), Noise(lesson.keys)
-        steps = Steps(lesson.normaliser, lesson.rate)
-        width = networks.embedding.shape[2]
-        for update, (inputs, labels) in enumerate(minibatches(lesson), start=1):
-            with np.errstate(all="ignore"):
-                times = noise.uniform(lesson.batch)
-                drawn = noise.normal(2, lesson.batch, width)
-                _, changes = networks.losses_and_changes(inputs, labels, times, drawn)
-                steps.apply(networks.parameters, changes)
-            curve.record(update, networks, networks.parameters)
-        return Learned(curve.values, curve.diverged_at, None, networks)
 
     def forward_equivalents(self, sizes: Sequence[int], steps: int = 1) -> float:
         """Return the cost of one update of an example in forward passes.
 
         Forward, back to the inputs, whose noisy label teaches the schedule, and all changes.
         """
-        width = embedding_width(self._embedding, sizes, self._width)
+        width = self._embedding_width(sizes)
         own = (sizes[0] + width + 1, *sizes[1:])
-        products = sum(n_out * n_in for n_in, n_out in pairwise(own))
-        return 3 * products / sum(n_out * n_in for n_in, n_out in pairwise(sizes))
+        return 3 * forward_products(own) / forward_products(sizes)

@@ -8,25 +8,22 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from evosearch.learners.base import LEARNERS, Learned, Learner, Lesson
-from evosearch.learners.mlp import Array, Curve, minibatches
+from evosearch.circuits.base import forward_products
+from evosearch.learners.base import LEARNERS, Lesson
+from evosearch.learners.mlp import Array
 from evosearch.learners.noprop_parts import (
     Noise,
+    NoPropLearner,
     answer,
     beside,
-    check_embedding,
-    check_hidden,
     check_solver,
     cross_entropy,
     drawn_net,
-    embedding_width,
-    embeddings,
     integrate,
     nearness,
     of_labels,
     to_labels,
 )
-from evosearch.learners.steps import Steps
 from evosearch.outcome import FloatArray
 
 
@@ -56,6 +53,12 @@ class FlowNetworks:
     def parameters(self) -> list[Array]:
         """What learns."""
         return [*self._net.parameters, *([self.embedding] if self._is_learned else [])]
+
+    def changes(self, inputs: Array, labels: NDArray[np.int64], noise: Noise) -> list[Array]:
+        """Return what parameters are to change by, at times and under noise drawn for it."""
+        batch = labels.shape[1]
+        times, drawn = noise.uniform(batch), noise.normal(batch, self.embedding.shape[2])
+        return self.losses_and_changes(inputs, labels, times, drawn)[1]
 
     def losses_and_changes(
         self, inputs: Array, labels: NDArray[np.int64], times: Array, noise: Array
@@ -103,7 +106,7 @@ class FlowNetworks:
 
 
 @LEARNERS.register("noprop-fm")
-class NoPropFm(Learner):
+class NoPropFm(NoPropLearner):
     """One network that learns the straight way from noise to the embedding of the label.
 
     It has the hidden layers of the lesson, through which errors do travel back, but never through
@@ -135,36 +138,18 @@ class NoPropFm(Learner):
         width: int = 20,
         scale: float = 1.0,
     ) -> None:
-        check_embedding(self.name, embedding, width, scale)
+        super().__init__(embedding, width, scale)
         check_solver(self.name, steps, solver)
         self._steps, self._solver = steps, solver
-        self._embedding, self._width, self._scale = embedding, width, scale
 
-    def check(self, lesson: Lesson) -> None:
-        """Raise InputError where the network is recurrent or has no hidden layer."""
-        super().check(lesson)
-        check_hidden(self.name, lesson)
-
-    def learn(self, lesson: Lesson) -> Learned:
-        """Live all draws of the lesson."""
-        self.check(lesson)
-        networks = FlowNetworks(
+    def _networks(self, lesson: Lesson, embedding: Array, *, is_learned: bool) -> FlowNetworks:
+        return FlowNetworks(
             lesson,
-            embedding=embeddings(lesson, self._embedding, self._width, self._scale),
-            is_learned=self._embedding == "learned",
+            embedding=embedding,
+            is_learned=is_learned,
             steps=self._steps,
             solver=self._solver,
         )
-        curve, noise = Curve(lesson), Noise(lesson.keys)
-        steps = Steps(lesson.normaliser, lesson.rate)
-        width = networks.embedding.shape[2]
-        for update, (inputs, labels) in enumerate(minibatches(lesson), start=1):
-            with np.errstate(all="ignore"):
-                times, drawn = noise.uniform(lesson.batch), noise.normal(lesson.batch, width)
-                _, changes = networks.losses_and_changes(inputs, labels, times, drawn)
-                steps.apply(networks.parameters, changes)
-            curve.record(update, networks, networks.parameters)
-        return Learned(curve.values, curve.diverged_at, None, networks)
 
     def forward_equivalents(self, sizes: Sequence[int], steps: int = 1) -> float:
         """Return the cost of one update of an example in forward passes.
@@ -172,9 +157,9 @@ class NoPropFm(Learner):
         Forward, back to the first hidden layer, or to the inputs where embeddings learn, and all
         changes.
         """
-        width = embedding_width(self._embedding, sizes, self._width)
+        width = self._embedding_width(sizes)
         own = (sizes[0] + width + 1, *sizes[1:-1], width)
         products = [n_out * n_in for n_in, n_out in pairwise(own)]
         back = sum(products if self._embedding == "learned" else products[1:])
-        network = sum(n_out * n_in for n_in, n_out in pairwise(sizes))
+        network = forward_products(sizes)
         return (2 * sum(products) + back) / network

@@ -1,4 +1,4 @@
-"""What the kinds of NoProp share: networks inside a block, label embeddings, noise, inference.
+"""What the kinds of NoProp share: networks inside a block, label embeddings, noise, answers, lives.
 
 Source: Li, Teh & Pascanu (2025), NoProp: training neural networks without full back-propagation or
 full forward-propagation. Signals of teaching are minus gradients, so that adding them improves.
@@ -6,17 +6,20 @@ full forward-propagation. Signals of teaching are minus gradients, so that addin
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evosearch.circuits.streams import NOISE, WEIGHTS, normal_weights
 from evosearch.errors import InputError
-from evosearch.learners.base import Lesson
-from evosearch.learners.mlp import Array, linear, one_hot, softmax
+from evosearch.learners.base import Learned, Learner, Lesson, Networks
+from evosearch.learners.mlp import Array, Curve, linear, minibatches, one_hot, softmax
+from evosearch.learners.steps import Steps
 from evosearch.outcome import FloatArray
 from evosearch.tasks.base import Key, draw_rng
 
@@ -97,29 +100,6 @@ def drawn_net(keys: Sequence[Key], sizes: Sequence[int], blocks: int = 0) -> Net
 def zero_net(n_draws: int, n_in: int, n_out: int) -> Net:
     """Return one linear layer a draw, of zeros."""
     return Net([np.zeros((n_draws, n_out, n_in))], [np.zeros((n_draws, n_out))])
-
-
-def check_embedding(name: str, embedding: str, width: int, scale: float) -> None:
-    """Raise InputError where there is no such label embedding."""
-    if embedding not in EMBEDDINGS or width < 1 or not scale > 0:
-        raise InputError(
-            f"{name} has embedding {embedding!r}, width {width} and scale {scale}; embedding must "
-            f"be one of {', '.join(EMBEDDINGS)}, width at least 1 and scale above 0."
-        )
-
-
-def check_hidden(name: str, lesson: Lesson) -> None:
-    """Raise InputError where the network has no hidden layer to give its blocks."""
-    if len(lesson.sizes) < 3:
-        raise InputError(
-            f"learner {name!r} needs a hidden layer in its blocks; this network has none, give it "
-            "one or use learner bp."
-        )
-
-
-def embedding_width(kind: str, sizes: Sequence[int], width: int) -> int:
-    """Return how many numbers an embedding has; ``width`` where it learns."""
-    return {"one-hot": sizes[-1], "prototype": sizes[0]}.get(kind, width)
 
 
 def embeddings(lesson: Lesson, kind: str, width: int, scale: float) -> Array:
@@ -266,3 +246,78 @@ def check_solver(name: str, steps: int, solver: str) -> None:
             f"{name} has steps {steps} and solver {solver!r}; steps must be at least 1 and solver "
             f"one of {', '.join(SOLVERS)}."
         )
+
+
+class TaughtNetworks(Networks, Protocol):
+    """Networks of D draws that learn from minibatches and noise."""
+
+    @property
+    def parameters(self) -> list[Array]:
+        """What learns, each (D, ...)."""
+        ...
+
+    def changes(self, inputs: Array, labels: NDArray[np.int64], noise: Noise) -> list[Array]:
+        """Return what parameters are to change by: minus the gradients of the mean loss.
+
+        Args:
+            inputs: (D, B, n).
+            labels: (D, B).
+            noise: what is drawn from.
+        """
+        ...
+
+
+class NoPropLearner(Learner):
+    """A kind of NoProp: a label embedding, and lives of networks that are taught under noise.
+
+    Args:
+        embedding: of labels: one-hot, learned or prototype.
+        width: numbers in a learned embedding, at least 1.
+        scale: what embeddings are multiplied by at birth, > 0.
+
+    Raises:
+        InputError: there is no such label embedding.
+    """
+
+    transports_weights = True
+
+    def __init__(self, embedding: str, width: int, scale: float) -> None:
+        if embedding not in EMBEDDINGS or width < 1 or not scale > 0:
+            raise InputError(
+                f"{self.name} has embedding {embedding!r}, width {width} and scale {scale}; "
+                f"embedding must be one of {', '.join(EMBEDDINGS)}, width at least 1 and scale "
+                "above 0."
+            )
+        self._embedding, self._width, self._scale = embedding, width, scale
+
+    @abstractmethod
+    def _networks(self, lesson: Lesson, embedding: Array, *, is_learned: bool) -> TaughtNetworks:
+        """Return networks at birth, with an embedding (D, classes, d) that may learn."""
+
+    def check(self, lesson: Lesson) -> None:
+        """Raise InputError where the network is recurrent or has no hidden layer."""
+        super().check(lesson)
+        if len(lesson.sizes) < 3:
+            raise InputError(
+                f"learner {self.name!r} needs a hidden layer in its blocks; this network has none, "
+                "give it one or use learner bp."
+            )
+
+    def learn(self, lesson: Lesson) -> Learned:
+        """Live all draws of the lesson."""
+        self.check(lesson)
+        embedding = embeddings(lesson, self._embedding, self._width, self._scale)
+        networks = self._networks(lesson, embedding, is_learned=self._embedding == "learned")
+        curve, noise = Curve(lesson), Noise(lesson.keys)
+        steps = Steps(lesson.normaliser, lesson.rate)
+        for update, (inputs, labels) in enumerate(minibatches(lesson), start=1):
+            with np.errstate(all="ignore"):
+                changes = networks.changes(inputs, labels, noise)
+                steps.apply(networks.parameters, changes)
+            curve.record(update, networks, networks.parameters)
+        return Learned(curve.values, curve.diverged_at, None, networks)
+
+    def _embedding_width(self, sizes: Sequence[int]) -> int:
+        """Return how many numbers an embedding has in a network of these sizes."""
+        widths = {"one-hot": sizes[-1], "prototype": sizes[0]}
+        return widths.get(self._embedding, self._width)

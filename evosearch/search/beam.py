@@ -9,18 +9,11 @@ import numpy as np
 from pydantic import Field
 
 from evosearch.outcome import Evaluation, FloatArray
-from evosearch.search.base import (
-    SEARCHES,
-    Search,
-    State,
-    new_rng,
-    restore_rng,
-    rng_state,
-    usable_fitness,
-)
+from evosearch.search.base import SEARCHES, State
 from evosearch.search.beam_steps import Beam, EditBeam, PrefixBeam, Scored
 from evosearch.search.construction import Construction
-from evosearch.search.known import Known, KnownSettings
+from evosearch.search.known import KnownSettings
+from evosearch.search.remembering import RememberingSearch
 
 _MOST_ROUNDS = 50
 
@@ -52,7 +45,7 @@ class BeamSettings(KnownSettings):
 
 
 @SEARCHES.register("beam")
-class BeamSearch(Search):
+class BeamSearch(RememberingSearch):
     """Beam search: the best ``width`` of each level, and all or some of their successors.
 
     By edits the beam holds whole candidates, which stay as long as none is better; by construction
@@ -66,14 +59,11 @@ class BeamSearch(Search):
     """
 
     name = "beam"
-    space_kinds = ("rule", "table")
     Settings = BeamSettings
 
     def __init__(self, space: Any, *, seed: int = 0, **settings: Any) -> None:
         super().__init__(space, seed=seed, **settings)
         s = self.settings
-        self._rng = new_rng(seed)
-        self._known = Known(space, is_on=s.skip_equal)
         self._beam: Beam
         if s.successors == "edits":
             self._beam = EditBeam(space, self._rng, s.initial, s.children)
@@ -93,8 +83,7 @@ class BeamSearch(Search):
 
     def tell(self, candidates: Sequence[Any], evaluation: Evaluation) -> None:
         """Note what the level's candidates scored."""
-        fitness = usable_fitness(evaluation, len(candidates))
-        self._known.note([self._known.key(candidate) for candidate in candidates], fitness)
+        fitness = self._noted(candidates, evaluation)
         self._queue = self._queue[len(candidates) :]
         self._scored += [
             (candidate, value)
@@ -102,29 +91,24 @@ class BeamSearch(Search):
             if value > -np.inf
         ]
 
-    def state_dict(self) -> State:
-        """Return the beam, the level so far, what is known, and the generator."""
+    def _state(self) -> State:
+        """Return the beam and the level so far."""
         text = self.space.encode_text
         return {
-            "rng": rng_state(self._rng),
             "queue": [text(candidate) for candidate in self._queue],
             "scored": [text(candidate) for candidate, _ in self._scored],
             "fitness": np.array([fitness for _, fitness in self._scored]),
             "is_under_way": self._is_under_way,
             **self._beam.state(),
-            **self._known.state(),
         }
 
-    def load_state_dict(self, state: State) -> None:
-        """Take over the beam and the level so far."""
-        restore_rng(self._rng, state["rng"])
+    def _load(self, state: State) -> None:
         read = self.space.decode_text
         self._queue = [read(text) for text in state["queue"]]
         scored = [read(text) for text in state["scored"]]
         self._scored = list(zip(scored, np.asarray(state["fitness"]).tolist(), strict=True))
         self._is_under_way = bool(state["is_under_way"])
         self._beam.load(state)
-        self._known.load(state)
 
     def _next_level(self) -> None:
         if self._is_under_way:

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from pydantic import Field
 
 from evosearch.outcome import Evaluation, FloatArray
 from evosearch.rules.expression import Expression
-from evosearch.search.base import (
-    SEARCHES,
-    Search,
-    State,
-    new_rng,
-    restore_rng,
-    rng_state,
-    usable_fitness,
-)
+from evosearch.search.base import SEARCHES, State, usable_fitness
 from evosearch.search.cgp_graph import Graph, Grid
-from evosearch.search.known import Batch, Known, KnownSettings, fitness_behind
+from evosearch.search.known import KnownSettings, fitness_behind
+from evosearch.search.remembering import SearchInRounds
 
 _MAX_TRIES = 50
-_MOST_ROUNDS = 30
 
 
 class CgpSettings(KnownSettings):
@@ -59,8 +51,12 @@ class Line:
             self.parent, self.fitness = child, fitness
 
 
+_Trial: TypeAlias = tuple[Line, Graph, int | float]
+"""A child of a line, and its ticket."""
+
+
 @SEARCHES.register("cgp")
-class CartesianProgramming(Search):
+class CartesianProgramming(SearchInRounds[_Trial]):
     """Cartesian genetic programming: (1 + lambda) with neutral drift, many lines side by side.
 
     A genome is a row of nodes that read inputs and earlier nodes; what the output does not reach is
@@ -76,51 +72,32 @@ class CartesianProgramming(Search):
     name = "cgp"
     space_kinds = ("rule",)
     Settings = CgpSettings
+    _most_rounds = 30
 
     def __init__(self, space: Any, *, seed: int = 0, **settings: Any) -> None:
         super().__init__(space, seed=seed, **settings)
         s = self.settings
-        self._rng = new_rng(seed)
         self._grid = Grid(space, s.nodes, s.constants)
-        self._known = Known(space, is_on=s.skip_equal)
-        self._batch = Batch(self._known)
-        self._trials: list[tuple[Line, Graph, int | float]] = []
         n_lines = max(1, s.population // s.children)
         self._lines = [Line(self._small()[0]) for _ in range(n_lines)]
 
-    def ask(self) -> list[Expression]:
-        """Return the children of all lines whose functions are not known."""
-        for _ in range(_MOST_ROUNDS):
-            self._breed()
-            if self._batch.candidates:
-                return list(self._batch.candidates)
-            self._learn(np.empty(0))
-        return self.space.sample(self._rng, self.settings.population)
-
     def tell(self, candidates: Sequence[Expression], evaluation: Evaluation) -> None:
-        """Let the best child of each line take its parent's place if it is as good."""
-        fitness = usable_fitness(evaluation, len(candidates))
-        self._batch.learn(fitness[: len(self._batch.candidates)])
-        if np.isfinite(fitness).any():
-            self._learn(fitness)
-        self._trials = []
+        """Let the best child of each line take its parent's place; nothing where all failed."""
+        if not np.isfinite(usable_fitness(evaluation, len(candidates))).any():
+            self._trials = []
+        super().tell(candidates, evaluation)
 
-    def state_dict(self) -> State:
-        """Return the parents and their fitness, what is known, and the generator."""
+    def _state(self) -> State:
         lines = self._lines
         return {
-            "rng": rng_state(self._rng),
             "nodes": np.array([line.parent.nodes for line in lines]),
             "outputs": np.array([line.parent.output for line in lines], dtype=np.int64),
             "constants": np.array([line.parent.constants for line in lines]),
             "fitness": np.array([line.fitness for line in lines]),
             "n_stalled": [line.n_stalled for line in lines],
-            **self._known.state(),
         }
 
-    def load_state_dict(self, state: State) -> None:
-        """Take over the lines."""
-        restore_rng(self._rng, state["rng"])
+    def _load(self, state: State) -> None:
         names = ("nodes", "outputs", "constants", "fitness", "n_stalled")
         self._lines = [
             Line(
@@ -132,19 +109,17 @@ class CartesianProgramming(Search):
                 *(state[name] for name in names), strict=True
             )
         ]
-        self._known.load(state)
-        self._trials = []
 
-    def _breed(self) -> None:
+    def _draw(self) -> list[_Trial]:
         """Make the children of each line; a line without a scored parent asks for that first."""
-        self._batch = Batch(self._known, is_on=self.settings.skip_equal)
-        self._trials = []
+        trials: list[_Trial] = []
         for line in self._lines:
             if line.n_stalled >= self.settings.patience:
                 line.parent, line.fitness, line.n_stalled = self._small()[0], -np.inf, 0
             for _ in range(self.settings.children):
                 child, rule = self._child(line)
-                self._trials.append((line, child, self._batch.add(rule)))
+                trials.append((line, child, self._batch.add(rule)))
+        return trials
 
     def _child(self, line: Line) -> tuple[Graph, Expression]:
         """Return a mutated parent that is not too large, a random graph where none was scored."""
@@ -165,14 +140,13 @@ class CartesianProgramming(Search):
             if rule is not None:
                 return graph, rule
 
-    def _learn(self, fitness: FloatArray) -> None:
+    def _learn(self, trials: Sequence[_Trial], fitness: FloatArray) -> None:
         best: dict[int, tuple[float, Graph]] = {}
         numbers = {id(line): k for k, line in enumerate(self._lines)}
-        for line, child, ticket in self._trials:
+        for line, child, ticket in trials:
             value, k = fitness_behind(ticket, fitness), numbers[id(line)]
             if value is not None and (k not in best or value > best[k][0]):
                 best[k] = (value, child)
         for k, (value, child) in best.items():
             if value > -np.inf:
                 self._lines[k].accept(child, value)
-        self._trials = []

@@ -5,27 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from pydantic import Field
 
-from evosearch.outcome import Evaluation, FloatArray
-from evosearch.rules.expression import Expression
-from evosearch.search.base import (
-    SEARCHES,
-    Search,
-    State,
-    new_rng,
-    restore_rng,
-    rng_state,
-    usable_fitness,
-)
-from evosearch.search.known import Batch, Known, KnownSettings, fitness_behind
+from evosearch.outcome import FloatArray
+from evosearch.search.base import SEARCHES, State
+from evosearch.search.known import KnownSettings, fitness_behind
 from evosearch.search.registers import Instruction, Machine, Program
+from evosearch.search.remembering import SearchInRounds
 
 _MAX_TRIES = 20
-_MOST_ROUNDS = 30
+
+_Trial: TypeAlias = tuple[Program, int | float]
+"""A child, and its ticket."""
 
 
 class LinearGpSettings(KnownSettings):
@@ -47,7 +41,7 @@ class _Member:
 
 
 @SEARCHES.register("linear-gp")
-class LinearProgramming(Search):
+class LinearProgramming(SearchInRounds[_Trial]):
     """Programs over registers, evolved by tournaments among the living, of which the oldest die.
 
     A child is the mutated best of a few living programs drawn at random; when it is scored the
@@ -61,63 +55,39 @@ class LinearProgramming(Search):
     name = "linear-gp"
     space_kinds = ("rule",)
     Settings = LinearGpSettings
+    _most_rounds = 30
 
     def __init__(self, space: Any, *, seed: int = 0, **settings: Any) -> None:
         super().__init__(space, seed=seed, **settings)
         s = self.settings
-        self._rng = new_rng(seed)
         self._machine = Machine(space, s.scratch, s.longest)
-        self._known = Known(space, is_on=s.skip_equal)
-        self._batch = Batch(self._known)
-        self._trials: list[tuple[Program, int | float]] = []
         self._living: list[_Member] = []
 
-    def ask(self) -> list[Expression]:
-        """Return children whose functions are not known; random programs until enough live."""
-        for _ in range(_MOST_ROUNDS):
-            self._breed()
-            if self._batch.candidates:
-                return list(self._batch.candidates)
-            self._learn(np.empty(0))
-        return self.space.sample(self._rng, self.settings.population)
-
-    def tell(self, candidates: Sequence[Expression], evaluation: Evaluation) -> None:
-        """Let the children live, and the oldest die."""
-        fitness = usable_fitness(evaluation, len(candidates))
-        self._batch.learn(fitness[: len(self._batch.candidates)])
-        self._learn(fitness)
-
-    def state_dict(self) -> State:
-        """Return the living programs, the oldest first, what is known, and the generator."""
+    def _state(self) -> State:
+        """Return the living programs, the oldest first."""
         return {
-            "rng": rng_state(self._rng),
             "programs": [json.dumps(member.program) for member in self._living],
             "fitness": np.array([member.fitness for member in self._living]),
-            **self._known.state(),
         }
 
-    def load_state_dict(self, state: State) -> None:
-        """Take over the living."""
-        restore_rng(self._rng, state["rng"])
+    def _load(self, state: State) -> None:
         fitness = np.asarray(state["fitness"], dtype=np.float64).tolist()
         self._living = [
             _Member(tuple(Instruction(*step) for step in json.loads(text)), value)
             for text, value in zip(state["programs"], fitness, strict=True)
         ]
-        self._known.load(state)
-        self._trials = []
 
-    def _breed(self) -> None:
-        self._batch = Batch(self._known, is_on=self.settings.skip_equal)
-        self._trials = []
+    def _draw(self) -> list[_Trial]:
+        trials: list[_Trial] = []
         values = np.array([member.fitness for member in self._living])
         for _ in range(self.settings.population):
             for _ in range(_MAX_TRIES):
                 program = self._child(values)
                 rule = self._machine.expression(program)
                 if rule is not None:
-                    self._trials.append((program, self._batch.add(rule)))
+                    trials.append((program, self._batch.add(rule)))
                     break
+        return trials
 
     def _child(self, values: FloatArray) -> Program:
         if len(values) < self.settings.living:
@@ -126,9 +96,9 @@ class LinearProgramming(Search):
         parent = self._living[int(drawn[np.argmax(values[drawn])])]
         return self._machine.mutated(parent.program, self._rng)
 
-    def _learn(self, fitness: FloatArray) -> None:
-        scored = [(program, fitness_behind(ticket, fitness)) for program, ticket in self._trials]
-        self._trials = []
+    def _learn(self, trials: Sequence[_Trial], fitness: FloatArray) -> None:
+        """Let the children live, and the oldest die."""
+        scored = [(program, fitness_behind(ticket, fitness)) for program, ticket in trials]
         self._living += [
             _Member(program, value)
             for program, value in scored

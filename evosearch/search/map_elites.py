@@ -12,17 +12,10 @@ from pydantic import Field, model_validator
 from evosearch.errors import unknown_name
 from evosearch.outcome import Evaluation, FloatArray
 from evosearch.rules.expression import Expression
-from evosearch.search.base import (
-    SEARCHES,
-    Search,
-    State,
-    new_rng,
-    restore_rng,
-    rng_state,
-    usable_fitness,
-)
-from evosearch.search.known import Known, KnownSettings
+from evosearch.search.base import SEARCHES, State
+from evosearch.search.known import KnownSettings
 from evosearch.search.proposals import Proposals
+from evosearch.search.remembering import RememberingSearch
 from evosearch.search.semantics import probe_values
 
 _MAX_TRIES = 20
@@ -77,7 +70,7 @@ class Elite:
 
 
 @SEARCHES.register("map-elites")
-class MapElites(Search):
+class MapElites(RememberingSearch):
     """MAP-Elites over size and behaviour: an archive that keeps the best candidate of each cell.
 
     Parents are drawn from the cells, children by mutation or crossover; a child takes the place of
@@ -90,14 +83,11 @@ class MapElites(Search):
     """
 
     name = "map-elites"
-    space_kinds = ("rule", "table")
     Settings = MapElitesSettings
 
     def __init__(self, space: Any, *, seed: int = 0, **settings: Any) -> None:
         super().__init__(space, seed=seed, **settings)
-        self._rng = new_rng(seed)
         self._proposals = Proposals(space, self._rng)
-        self._known = Known(space, is_on=self.settings.skip_equal)
         self._elites: dict[tuple[int, int], Elite] = {}
         self._names = _terminals(space)
 
@@ -113,8 +103,7 @@ class MapElites(Search):
 
     def tell(self, candidates: Sequence[Any], evaluation: Evaluation) -> None:
         """Put each candidate into its cell where it is better than what is there."""
-        fitness = usable_fitness(evaluation, len(candidates))
-        self._known.note([self._known.key(candidate) for candidate in candidates], fitness)
+        fitness = self._noted(candidates, evaluation)
         figures = self._figures(evaluation)
         for k, candidate in enumerate(candidates):
             if fitness[k] == -np.inf or (figures is not None and not np.isfinite(figures[k])):
@@ -137,20 +126,15 @@ class MapElites(Search):
         n, sizes = len(self._elites), {cell[0] for cell in self._elites}
         return f"{n:,} cells of {len(sizes)} sizes hold a candidate." if n else ""
 
-    def state_dict(self) -> State:
-        """Return the archive, what is known, and the generator."""
+    def _state(self) -> State:
         elites = list(self._elites.values())
         return {
-            "rng": rng_state(self._rng),
             "cells": [list(elite.cell) for elite in elites],
             "genotypes": [self.space.encode_text(elite.genotype) for elite in elites],
             "fitness": np.array([elite.fitness for elite in elites]),
-            **self._known.state(),
         }
 
-    def load_state_dict(self, state: State) -> None:
-        """Take over the archive."""
-        restore_rng(self._rng, state["rng"])
+    def _load(self, state: State) -> None:
         fitness = np.asarray(state["fitness"], dtype=np.float64).tolist()
         parts = zip(state["cells"], state["genotypes"], fitness, strict=True)
         self._elites = {
@@ -159,7 +143,6 @@ class MapElites(Search):
             )
             for cell, text, value in parts
         }
-        self._known.load(state)
 
     def _cell(self, genotype: Any, figure: float | None) -> tuple[int, int]:
         s, rule = self.settings, self.space.decode(genotype).main

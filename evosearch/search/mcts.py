@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from pydantic import Field
 
-from evosearch.outcome import Evaluation, FloatArray
-from evosearch.search.base import (
-    SEARCHES,
-    Search,
-    State,
-    new_rng,
-    restore_rng,
-    rng_state,
-    usable_fitness,
-)
+from evosearch.outcome import FloatArray
+from evosearch.search.base import SEARCHES, State
 from evosearch.search.construction import Codes, Construction
-from evosearch.search.known import Batch, Known, KnownSettings, fitness_behind
+from evosearch.search.known import KnownSettings, fitness_behind
 from evosearch.search.mcts_tree import Tree
+from evosearch.search.remembering import SearchInRounds
 
-_MOST_ROUNDS = 10
 _MAX_TRIES = 4
+
+_Playout: TypeAlias = tuple[int, Codes, int | float]
+"""How long its beginning is, all its symbols, and its ticket."""
 
 
 class MctsSettings(KnownSettings):
@@ -53,7 +48,7 @@ class MctsSettings(KnownSettings):
 
 
 @SEARCHES.register("mcts")
-class Mcts(Search):
+class Mcts(SearchInRounds[_Playout]):
     """Monte Carlo tree search over left-to-right construction, with rapid action values.
 
     Each playout follows the upper confidence bounds of a tree of beginnings, adds one node and
@@ -72,65 +67,41 @@ class Mcts(Search):
     """
 
     name = "mcts"
-    space_kinds = ("rule", "table")
     Settings = MctsSettings
+    _most_rounds = 10
 
     def __init__(self, space: Any, *, seed: int = 0, **settings: Any) -> None:
         super().__init__(space, seed=seed, **settings)
         s = self.settings
-        self._rng = new_rng(seed)
         self._construction = Construction(space, s.max_size)
-        self._known = Known(space, is_on=s.skip_equal)
-        self._batch = Batch(self._known)
-        self._playouts: list[tuple[int, Codes, int | float]] = []
         self._tree = self._new_tree()
-
-    def ask(self) -> list[Any]:
-        """Return playouts of unknown functions; those of known ones are learned at once."""
-        for _ in range(_MOST_ROUNDS):
-            self._draw()
-            if self._batch.candidates:
-                return list(self._batch.candidates)
-            self._learn(np.empty(0))
-        return self.space.sample(self._rng, self.settings.population)
-
-    def tell(self, candidates: Sequence[Any], evaluation: Evaluation) -> None:
-        """Add the fitness of each playout to the nodes that it came through."""
-        fitness = usable_fitness(evaluation, len(candidates))
-        self._batch.learn(fitness[: len(self._batch.candidates)])
-        self._learn(fitness)
 
     def tree(self) -> dict[Codes, tuple[int, float, float]]:
         """Return visits, sum and greatest of the fitness of each beginning in the tree."""
         return self._tree.figures()
 
-    def state_dict(self) -> State:
-        """Return the tree, what is known, and the generator."""
-        return {"rng": rng_state(self._rng), **self._tree.state(), **self._known.state()}
+    def _state(self) -> State:
+        return self._tree.state()
 
-    def load_state_dict(self, state: State) -> None:
-        """Take over the tree."""
-        restore_rng(self._rng, state["rng"])
+    def _load(self, state: State) -> None:
         self._tree.load(state)
-        self._known.load(state)
-        self._playouts = []
 
     def _new_tree(self) -> Tree:
         s = self.settings
         return Tree(self._construction, exploration=s.exploration, rapid=s.rapid, greed=s.greed)
 
-    def _draw(self) -> None:
+    def _draw(self) -> list[_Playout]:
         if self._tree.is_exhausted or len(self._tree) > self.settings.max_nodes:
             self._tree = self._new_tree()
         self._tree.forget_virtual()
-        self._batch = Batch(self._known, is_on=self.settings.skip_equal)
-        self._playouts = []
+        drawn: list[_Playout] = []
         for _ in range(self.settings.population):
             if self._tree.is_exhausted:
                 break
             beginning = self._tree.select()
             codes, ticket = self._played_out(beginning)
-            self._playouts.append((len(beginning), codes, ticket))
+            drawn.append((len(beginning), codes, ticket))
+        return drawn
 
     def _played_out(self, beginning: Codes) -> tuple[Codes, int | float]:
         """Return a playout of an unknown function; where a few find none, close the beginning."""
@@ -147,10 +118,10 @@ class Mcts(Search):
         codes = self._construction.playout(beginning, self._rng)
         return codes, self._batch.add(self._construction.genotype(codes, self._rng))
 
-    def _learn(self, fitness: FloatArray) -> None:
+    def _learn(self, trials: Sequence[_Playout], fitness: FloatArray) -> None:
+        """Add the fitness of each playout to the nodes that it came through."""
         self._tree.forget_virtual()
-        scored = [(d, codes, fitness_behind(t, fitness)) for d, codes, t in self._playouts]
-        self._playouts = []
+        scored = [(d, codes, fitness_behind(t, fitness)) for d, codes, t in trials]
         values = [value for _, _, value in scored if value is not None and value > -np.inf]
         if not values:
             return

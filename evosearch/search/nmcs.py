@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from pydantic import Field
 
-from evosearch.outcome import Evaluation, FloatArray
-from evosearch.search.base import (
-    SEARCHES,
-    Search,
-    State,
-    new_rng,
-    restore_rng,
-    rng_state,
-    usable_fitness,
-)
+from evosearch.outcome import FloatArray
+from evosearch.search.base import SEARCHES, State
 from evosearch.search.construction import Codes, Construction, codes_text, read_codes
-from evosearch.search.known import Batch, Known, KnownSettings, fitness_behind
+from evosearch.search.known import KnownSettings, fitness_behind
+from evosearch.search.remembering import SearchInRounds
 
-_MOST_ROUNDS = 60
+_Playouts: TypeAlias = list[tuple[Codes, int | float]]
+"""Those of one lane: symbols, and a ticket."""
 
 
 class NmcsSettings(KnownSettings):
@@ -64,7 +58,7 @@ class Nest:
 
 
 @SEARCHES.register("nmcs")
-class Nmcs(Search):
+class Nmcs(SearchInRounds[_Playouts]):
     """Nested Monte Carlo search over left-to-right construction.
 
     A level tries every symbol that may come next by a search of the level below, or by random
@@ -82,77 +76,51 @@ class Nmcs(Search):
     """
 
     name = "nmcs"
-    space_kinds = ("rule", "table")
     Settings = NmcsSettings
+    _most_rounds = 60
 
     def __init__(self, space: Any, *, seed: int = 0, **settings: Any) -> None:
         super().__init__(space, seed=seed, **settings)
         s = self.settings
-        self._rng = new_rng(seed)
         self._construction = Construction(space, s.max_size)
-        self._known = Known(space, is_on=s.skip_equal)
-        self._batch = Batch(self._known)
-        self._playouts: list[list[tuple[Codes, int | float]]] = []
         self._lanes: list[list[Nest]] = [[] for _ in range(s.lanes)]
         for lane in self._lanes:
             self._descend(lane)
 
-    def ask(self) -> list[Any]:
-        """Return playouts after each symbol that may come next, those of unknown functions."""
-        for _ in range(_MOST_ROUNDS):
-            self._draw()
-            if self._batch.candidates:
-                return list(self._batch.candidates)
-            self._learn(np.empty(0))
-        return self.space.sample(self._rng, self.settings.population)
-
-    def tell(self, candidates: Sequence[Any], evaluation: Evaluation) -> None:
-        """Play a symbol of the best sequence."""
-        fitness = usable_fitness(evaluation, len(candidates))
-        self._batch.learn(fitness[: len(self._batch.candidates)])
-        self._learn(fitness)
-
-    def state_dict(self) -> State:
-        """Return what each level has played and met, what is known, and the generator."""
+    def _state(self) -> State:
         nests = [nest for lane in self._lanes for nest in lane]
         return {
-            "rng": rng_state(self._rng),
             "lane": [k for k, lane in enumerate(self._lanes) for _ in lane],
             "played": [codes_text(nest.played) for nest in nests],
             "left": [codes_text(nest.left) for nest in nests],
             "best": [codes_text(nest.best) for nest in nests],
             "fitness": np.array([nest.fitness for nest in nests]),
-            **self._known.state(),
         }
 
-    def load_state_dict(self, state: State) -> None:
-        """Take over the levels."""
-        restore_rng(self._rng, state["rng"])
+    def _load(self, state: State) -> None:
         self._lanes = [[] for _ in self._lanes]
         names = ("lane", "played", "left", "best", "fitness")
         for k, played, left, best, fitness in zip(*(state[name] for name in names), strict=True):
             nest = Nest(read_codes(played), read_codes(left), read_codes(best), float(fitness))
             self._lanes[int(k)].append(nest)
-        self._known.load(state)
-        self._playouts = []
 
-    def _draw(self) -> None:
+    def _draw(self) -> list[_Playouts]:
         """Draw playouts after each symbol that may follow what each lowest level has played."""
-        self._batch = Batch(self._known, is_on=self.settings.skip_equal)
         share = self.settings.population // len(self._lanes)
-        self._playouts = [self._drawn(lane[-1].played, share) for lane in self._lanes]
+        return [self._drawn(lane[-1].played, share) for lane in self._lanes]
 
-    def _drawn(self, played: Codes, n: int) -> list[tuple[Codes, int | float]]:
+    def _drawn(self, played: Codes, n: int) -> _Playouts:
         codes = self._next(played)
         starts = [(*played, code) for code in codes] or [played]
-        made: list[tuple[Codes, int | float]] = []
+        made: _Playouts = []
         for start in starts * max(1, n // len(starts)):
             sequence = self._construction.playout(start, self._rng)
             made.append((sequence, self._batch.add(self._construction.genotype(sequence))))
         return made
 
-    def _learn(self, fitness: FloatArray) -> None:
-        for lane, playouts in zip(self._lanes, self._playouts, strict=False):
+    def _learn(self, trials: Sequence[_Playouts], fitness: FloatArray) -> None:
+        """Let each lane play a symbol of its best sequence."""
+        for lane, playouts in zip(self._lanes, trials, strict=False):
             found = [(codes, fitness_behind(ticket, fitness)) for codes, ticket in playouts]
             scored = [(codes, value) for codes, value in found if value is not None]
             has_failed = all(value == -np.inf for _, value in scored)
@@ -162,7 +130,6 @@ class Nmcs(Search):
                 for codes, value in scored:
                     lane[-1].offer(codes, value)
                 self._play(lane)
-        self._playouts = []
 
     def _play(self, lane: list[Nest]) -> None:
         """Let each level that has tried all next symbols play one, from the lowest up."""

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from pydantic import Field
 
-from evosearch.outcome import Evaluation, FloatArray
-from evosearch.search.base import (
-    SEARCHES,
-    Search,
-    State,
-    new_rng,
-    restore_rng,
-    rng_state,
-    usable_fitness,
-)
+from evosearch.outcome import FloatArray
+from evosearch.search.base import SEARCHES, State
 from evosearch.search.construction import Codes, Construction, Partial, codes_text, read_codes
-from evosearch.search.known import Batch, Known, KnownSettings, fitness_behind
+from evosearch.search.known import KnownSettings, fitness_behind
+from evosearch.search.remembering import SearchInRounds
 
-_MOST_ROUNDS = 30
+_Playout: TypeAlias = tuple[Codes, int | float]
+"""Symbols, and a ticket."""
 
 
 class NrpaSettings(KnownSettings):
@@ -107,7 +101,7 @@ class _Level:
 
 
 @SEARCHES.register("nrpa")
-class Nrpa(Search):
+class Nrpa(SearchInRounds[_Playout]):
     """Nested rollout policy adaptation over left-to-right construction.
 
     Playouts draw symbol after symbol from a policy. A level calls the one below ``iterations``
@@ -123,71 +117,41 @@ class Nrpa(Search):
     """
 
     name = "nrpa"
-    space_kinds = ("rule", "table")
     Settings = NrpaSettings
+    _most_rounds = 30
 
     def __init__(self, space: Any, *, seed: int = 0, **settings: Any) -> None:
         super().__init__(space, seed=seed, **settings)
         s = self.settings
-        self._rng = new_rng(seed)
         self._construction = Construction(space, s.max_size)
         self._policy = Policy(self._construction, s.context)
-        self._known = Known(space, is_on=s.skip_equal)
-        self._batch = Batch(self._known)
-        self._playouts: list[tuple[Codes, int | float]] = []
         self._levels: list[_Level] = []
         self._descend()
 
-    def ask(self) -> list[Any]:
-        """Return playouts of the lowest policy whose functions are not known."""
-        for _ in range(_MOST_ROUNDS):
-            self._draw()
-            if self._batch.candidates:
-                return list(self._batch.candidates)
-            self._learn(np.empty(0))
-        return self.space.sample(self._rng, self.settings.population)
-
-    def tell(self, candidates: Sequence[Any], evaluation: Evaluation) -> None:
-        """Adapt the policies to the best sequences of their levels."""
-        fitness = usable_fitness(evaluation, len(candidates))
-        self._batch.learn(fitness[: len(self._batch.candidates)])
-        self._learn(fitness)
-
-    def state_dict(self) -> State:
-        """Return policies and best sequences of all levels, what is known, and the generator."""
+    def _state(self) -> State:
         levels = self._levels
         return {
-            "rng": rng_state(self._rng),
             "weights": np.array([level.weights for level in levels]),
             "best": [codes_text(level.best) for level in levels],
             "fitness": np.array([level.fitness for level in levels]),
             "n_done": [level.n_done for level in levels],
-            **self._known.state(),
         }
 
-    def load_state_dict(self, state: State) -> None:
-        """Take over the levels."""
-        restore_rng(self._rng, state["rng"])
+    def _load(self, state: State) -> None:
         parts = zip(state["weights"], state["best"], state["fitness"], state["n_done"], strict=True)
         self._levels = [
             _Level(np.array(weights), read_codes(best), float(fitness), int(n_done))
             for weights, best, fitness, n_done in parts
         ]
-        self._known.load(state)
-        self._playouts = []
 
-    def _draw(self) -> None:
-        self._batch = Batch(self._known, is_on=self.settings.skip_equal)
+    def _draw(self) -> list[_Playout]:
         weights = self._levels[-1].weights
-        self._playouts = []
-        for codes in self._policy.playouts(weights, self._rng, self.settings.population):
-            ticket = self._batch.add(self._construction.genotype(codes))
-            self._playouts.append((codes, ticket))
+        playouts = self._policy.playouts(weights, self._rng, self.settings.population)
+        return [(codes, self._batch.add(self._construction.genotype(codes))) for codes in playouts]
 
-    def _learn(self, fitness: FloatArray) -> None:
+    def _learn(self, trials: Sequence[_Playout], fitness: FloatArray) -> None:
         """Hand the best playout to the lowest level, and what that completes to those above."""
-        scored = [(codes, fitness_behind(ticket, fitness)) for codes, ticket in self._playouts]
-        self._playouts = []
+        scored = [(codes, fitness_behind(ticket, fitness)) for codes, ticket in trials]
         found = [(value, codes) for codes, value in scored if value is not None and value > -np.inf]
         if not found:
             return

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from evosearch.circuits.base import CIRCUITS
+from evosearch.circuits.base import CIRCUITS, Circuit
 from evosearch.circuits.base import TERMINALS as CIRCUIT_TERMINALS
-from evosearch.circuits.life import accuracies, build_life, held_out
-from evosearch.circuits.normalisers import normaliser
-from evosearch.circuits.teaching import Plan
-from evosearch.tasks.base import TASKS, Key, RuleTask, TaskScores, TaskSettings, exploded, graded
-
-if TYPE_CHECKING:
-    from evosearch.engine.lifetime import Lifetime
-    from evosearch.engine.run import LifeResult
+from evosearch.circuits.normalisers import Normaliser, normaliser
+from evosearch.tasks.base import TASKS, TaskSettings
+from evosearch.tasks.deep_classifier import DeepClassifierTask
 
 
 class CircuitSettings(TaskSettings):
@@ -35,7 +29,7 @@ class CircuitSettings(TaskSettings):
 
 
 @TASKS.register("circuit")
-class CircuitTask(RuleTask):
+class CircuitTask(DeepClassifierTask):
     """One rule changes all weights and biases of a deep classifier, in the slot of a circuit.
 
     The circuit gives every unit a teaching signal; the rule ``error*pre`` makes it the learner of
@@ -48,31 +42,8 @@ class CircuitTask(RuleTask):
 
     Settings = CircuitSettings
     terminals = CIRCUIT_TERMINALS
-    worst = 0.0
     settings: CircuitSettings
 
-    def lifetimes(self, keys: Sequence[Key], split: str) -> list[Lifetime]:
-        """Build the one condition."""
-        from evosearch.data import load_data
-
+    def _circuit(self) -> tuple[Circuit, Normaliser]:
         s = self.settings
-        data = load_data(s.data)
-        sizes = (data.n_inputs, *s.hidden, data.n_classes)
-        life = build_life(
-            CIRCUITS.get(s.circuit)(),
-            normaliser(s.normaliser, 1.0),
-            Plan(sizes, s.updates, s.batch, check_every=s.updates),
-            held_out(data, split),
-            keys,
-            projection=self.projection,
-            dtype=self.dtype,
-        )
-        return [life]
-
-    def score(
-        self, results: Sequence[LifeResult], lifetimes: Sequence[Lifetime], keys: Sequence[Key]
-    ) -> TaskScores:
-        """Score the accuracy at the end."""
-        (result,), (life,) = results, lifetimes
-        fitness = graded(accuracies(life, result)[:, :, -1], result, life, self.worst)
-        return TaskScores(fitness, exploded(result), {})
+        return CIRCUITS.get(s.circuit)(), normaliser(s.normaliser, 1.0)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from evosearch.circuits.base import Circuit, Layer, Wiring
-from evosearch.circuits.life import accuracies, build_life, held_out
 from evosearch.circuits.normalisers import Normaliser, Plain, normaliser
-from evosearch.circuits.teaching import Plan
 from evosearch.engine.program import Level, Terminal
-from evosearch.tasks.base import TASKS, Key, RuleTask, TaskScores, TaskSettings, exploded, graded
+from evosearch.tasks.base import TASKS, TaskSettings
+from evosearch.tasks.deep_classifier import DeepClassifierTask
 
 if TYPE_CHECKING:
     from evosearch.circuits.scene import Scene
-    from evosearch.engine.lifetime import Buffer, Lifetime
-    from evosearch.engine.run import LifeResult
+    from evosearch.engine.lifetime import Buffer
 
 
 class FeedbackSettings(TaskSettings):
@@ -39,7 +36,7 @@ class FeedbackSettings(TaskSettings):
 
 
 @TASKS.register("feedback")
-class FeedbackTask(RuleTask):
+class FeedbackTask(DeepClassifierTask):
     """One rule changes all feedback matrices of a deep classifier; its weights learn as ever.
 
     The network has tanh units and a softmax. Errors travel down from layer to layer through
@@ -60,33 +57,11 @@ class FeedbackTask(RuleTask):
         Terminal("error_pre", Level.PRE, "what became of it at the lower unit", low=-1.0, high=1.0),
         Terminal("mod", Level.NETWORK, "probability of the right class", low=0.0, high=1.0),
     )
-    worst = 0.0
     settings: FeedbackSettings
 
-    def lifetimes(self, keys: Sequence[Key], split: str) -> list[Lifetime]:
-        """Build the one condition."""
-        from evosearch.data import load_data
-
+    def _circuit(self) -> tuple[Circuit, Normaliser]:
         s = self.settings
-        data = load_data(s.data)
-        life = build_life(
-            PlasticFeedback(normaliser(s.normaliser, s.rate), s.decay),
-            Plain(1.0),
-            Plan((data.n_inputs, *s.hidden, data.n_classes), s.updates, s.batch, s.updates),
-            held_out(data, split),
-            keys,
-            projection=self.projection,
-            dtype=self.dtype,
-        )
-        return [life]
-
-    def score(
-        self, results: Sequence[LifeResult], lifetimes: Sequence[Lifetime], keys: Sequence[Key]
-    ) -> TaskScores:
-        """Score the accuracy at the end."""
-        (result,), (life,) = results, lifetimes
-        fitness = graded(accuracies(life, result)[:, :, -1], result, life, self.worst)
-        return TaskScores(fitness, exploded(result), {})
+        return PlasticFeedback(normaliser(s.normaliser, s.rate), s.decay), Plain(1.0)
 
 
 class PlasticFeedback(Circuit):
