@@ -28,7 +28,8 @@ TUNING_DRAWS = 2
 _TUNING, _REPORT, _TIMING = 0, 1, 2  # what keys are for
 _NO_RATE = ("none", math.nan)  # of learners that solve for their weights
 _ENOUGH = 0.9
-_TIMED_CHECKS, _TIMED_RUNS, _TIMED_RATE = 4, 5, 1e-3
+_TIMED_RUNS, _TIMED_RATE, _TIMED_S = 5, 1e-3, 0.15
+_LEAST_CHECKS, _MOST_TIMED = 2, 2048
 
 
 def fit(
@@ -94,6 +95,22 @@ def fit(
     seconds = _seconds_per_update(benches, where.check_every)
     return known([replace(row, seconds_per_update=s) for row, s in
                   zip(ordered, seconds, strict=True)])  # fmt: skip
+
+
+def times(task: str, *, learners: Sequence[str], seed: int = 0) -> dict[str, float]:
+    """Return seconds of processor time that each learner takes for an update of one network.
+
+    Args:
+        task: name of a bed.
+        learners: their names.
+        seed: of the networks that are timed.
+
+    Raises:
+        InputError: a name is unknown, or a learner cannot train the task's network.
+    """
+    where = bed(task)
+    benches, _ = _benches(where, learners, seed)
+    return dict(zip(learners, _seconds_per_update(benches, where.check_every), strict=True))
 
 
 def _n_cores() -> int:
@@ -187,18 +204,26 @@ class _Bench:
 def _seconds_per_update(benches: Sequence[_Bench], check_every: int) -> list[float]:
     """Return each learner's time for an update of one network without a normaliser.
 
-    The difference of a longer and a shorter life leaves preparation out; the least of a few turns
+    The difference of a life of twice the length leaves preparation out; the least of a few turns
     that learners take leaves out what else the machine does.
     """
     from evosearch.bench.timing import one_blas_thread
 
-    updates = _TIMED_CHECKS * check_every
-    best = np.full((len(benches), 2), np.inf)
     with one_blas_thread():
+        updates = [_long_enough(bench, check_every) for bench in benches]
+        best = np.full((len(benches), 2), np.inf)
         for _ in range(_TIMED_RUNS):
-            for row, bench in zip(best, benches, strict=True):
-                row[:] = np.minimum(row, [bench.seconds(n) for n in (updates, 2 * updates)])
+            for row, bench, n in zip(best, benches, updates, strict=True):
+                row[:] = np.minimum(row, [bench.seconds(n), bench.seconds(2 * n)])
     return ((best[:, 1] - best[:, 0]) / updates).tolist()
+
+
+def _long_enough(bench: _Bench, check_every: int) -> int:
+    """Return updates whose time stands out from that of preparing a life."""
+    updates = _LEAST_CHECKS * check_every
+    while bench.seconds(updates) < _TIMED_S and updates < _MOST_TIMED:
+        updates *= 2
+    return updates
 
 
 def _mean_cosines(learned: Learned) -> tuple[float, ...]:

@@ -1,6 +1,7 @@
 """Make docs/results/learners.md: every learner on every bed, side by side.
 
     python benchmarks/learners/table.py digits6 [LEARNER …]   # measure, keep one record a learner
+    python benchmarks/learners/table.py times digits6         # time those again, in one call
     python benchmarks/learners/table.py page                  # compose the page from the records
 
 Learners of one call are tuned, reported and timed together with floor and ceiling; records are
@@ -19,6 +20,7 @@ from table_page import write_page
 import evosearch as es
 from evosearch.beds import BEDS, Bed
 from evosearch.errors import InputError
+from evosearch.fitting import times
 from evosearch.learners.catalogue import learner_names, make_learner
 from evosearch.tables import plain
 
@@ -34,6 +36,9 @@ def main(names: Sequence[str]) -> None:
     """Measure the learners of a bed, or compose the page."""
     if list(names) == ["page"]:
         write_page(RECORDS, ROOT / "docs" / "results" / "learners.md")
+        return
+    if names[0] == "times":
+        time_again(BEDS[names[1]])
         return
     where, asked = BEDS[names[0]], list(names[1:])
     left = asked or [name for name in learner_names() if not record_of(where, name).is_file()]
@@ -60,6 +65,18 @@ def measure(where: Bed, learners: Sequence[str]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(json.dumps(plain(facts), indent=1) + "\n", encoding="utf-8")
         print(f"{where.name} {row.learner}: {facts['accuracy_mean']}", flush=True)
+
+
+def time_again(where: Bed) -> None:
+    """Measure the time of an update of every learner with a record, taking turns."""
+    files = sorted((RECORDS / where.name).glob("*.json"))
+    found = times(where.name, learners=[file.stem for file in files])
+    for file in files:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        facts["seconds_per_update"] = found[file.stem]
+        facts["cost_ratio_to_bp"] = found[file.stem] / found[where.ceiling]
+        file.write_text(json.dumps(plain(facts), indent=1) + "\n", encoding="utf-8")
+        print(f"{file.stem}: {1e6 * found[file.stem]:.0f} us, {facts['cost_ratio_to_bp']:.2f}")
 
 
 def record_of(where: Bed, learner: str) -> Path:
