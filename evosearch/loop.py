@@ -141,6 +141,7 @@ class SearchLoop:
                 reason = self._reason_to_stop() or self.step()
         except EvaluationCancelledError:
             reason = self._stop.reason or "interrupt"
+            self._forget_unwritten()
         self._write()
         return reason
 
@@ -242,8 +243,17 @@ class SearchLoop:
         started = time.monotonic()
         self._store.append(self._unwritten, self.search.state_dict())
         self._unwritten = []
+        self._native_written = self.native_updates
         self._written_at = time.monotonic()
         self._seconds_to_write = self._written_at - started
+
+    def _forget_unwritten(self) -> None:
+        """Leave the run as it was written: the search has been asked for more than it was told.
+
+        A resumed run makes the fraction of a second again that is lost here, to the same bits.
+        """
+        self._unwritten = []
+        self.native_updates = self._native_written
 
     def _draws(self, generation: int) -> Draws:
         plan = self.plan
@@ -370,6 +380,7 @@ class SearchLoop:
         """Take over what the store holds: figures, hall, cache, validations, search state."""
         self._lived = Lived()
         self.native_updates = int(self._store.facts().get("native_updates") or 0)
+        self._native_written = self.native_updates
         self._wall_before = 0.0
         self._evaluations_after: list[int] = []
         generations = self._store.generations()

@@ -1,5 +1,6 @@
 """Runs: the same result however the work is divided or interrupted, and nothing lost or redone."""
 
+import itertools
 import logging
 import random
 import signal
@@ -9,6 +10,7 @@ import pytest
 
 from evosearch import api
 from evosearch.errors import EvosearchError, InputError
+from evosearch.evaluation import EvaluationCancelledError, Evaluator
 from evosearch.problem import load_problem
 from evosearch.rules.parser import parse
 from evosearch.run import Run, execute, resume
@@ -111,6 +113,28 @@ def test_stopped_and_resumed_at_every_generation_it_ends_the_same(case, whole, t
     run, stops = in_pieces(case, tmp_path)
     assert stops >= run.to_json()["generations"] - 1 >= 3
     assert outcome(run) == whole(case)
+
+
+@pytest.mark.parametrize("call", [2, 3, 6])
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_a_stop_while_a_generation_is_scored_resumes_the_same(
+    case, call, whole, tmp_path, monkeypatch
+):
+    """The search was asked already then, and earlier generations wait to be written."""
+    expected = whole(case)
+    monkeypatch.setattr("evosearch.loop._SECONDS_BETWEEN_WRITES", 1e9)
+    score, calls = Evaluator.evaluate, itertools.count(1)
+
+    def cancelled(self, *args, **options):
+        if next(calls) == call:
+            raise EvaluationCancelledError
+        return score(self, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Evaluator, "evaluate", cancelled)
+        run = execute_case(case, tmp_path)
+    assert not run.is_finished
+    assert outcome(resume(run.path, workers=1)) == expected
 
 
 @pytest.mark.parametrize("case", sorted(CASES))
