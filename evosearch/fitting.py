@@ -29,7 +29,7 @@ _TUNING, _REPORT, _TIMING = 0, 1, 2  # what keys are for
 _NO_RATE = ("none", math.nan)  # of learners that solve for their weights
 _ENOUGH = 0.9
 _TIMED_RUNS, _TIMED_RATE, _TIMED_S = 5, 1e-3, 0.15
-_LEAST_CHECKS, _MOST_TIMED = 2, 2048
+_LEAST_CHECKS, _MOST_TIMED = 4, 2048
 
 
 def fit(
