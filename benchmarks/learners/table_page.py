@@ -25,12 +25,12 @@ same call, *cosine* that of the update with the negative gradient in the lowest 
 of learning. *Prototype* is what this project's first NumPy sketch gave, mostly with fewer seeds and
 with learning rates chosen on test data; it is a regression target, not a published number.
 
-Larger than the prototype's spread and known: `pc` on digits2 takes the largest rate, under which one
-of five networks collapses late (at Adam .003 the five reach 97.9 ± .2); `cdni` and `dni` train their
-synthesisers ten times as fast as the prototype did; `admm` has piecewise linear units with biases in
-place of its inputs' alone; `pepita` feeds errors back with .1 in place of .5. Units that
-are noisy all the way (`reinforce`, `arp`, `coagent`) lose the reward in six layers. `dni-rnn`'s
-synthesiser had its rate chosen with test results in view.
+Larger than the prototype's spread and known: `pc` on digits2 takes the largest rate, under which
+one of five networks collapses late (at Adam .003 the five reach 97.9 ± .2); `cdni` and `dni`
+train their synthesisers ten times as fast as the prototype did; `admm` has piecewise linear units
+with biases in place of its inputs' alone; `pepita` feeds errors back with .1 in place of .5.
+Units that are noisy all the way (`reinforce`, `arp`, `coagent`) lose the reward in six layers.
+`dni-rnn`'s synthesiser had its rate chosen with test results in view.
 """
 BEDS_SHOWN = (
     "digits2",
