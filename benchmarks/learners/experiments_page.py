@@ -114,5 +114,6 @@ _SECTIONS: dict[str, tuple[str, Callable[[Sequence[dict[str, Any]]], str]]] = {
 _PRINTED = {
     "dni_unlocks": "Synthetic gradients unlock a recurrent network",
     "noprop_embeddings": "NoProp with flow matching: label embeddings on 100 classes",
+    "circuit_dfa": "The rule inside direct feedback alignment, from random trees",
     "speed": "Batched lifetimes against single NumPy lifetimes",
 }
