@@ -80,7 +80,7 @@ def fit(
         if on_rows is not None:
             on_rows(known(rows), sentence)
 
-    def fitted(bench: _Bench) -> Fitted:
+    def fitted(bench: Bench) -> Fitted:
         row = bench.fitted(seeds)
         with lock:
             rows.append(row)
@@ -119,7 +119,7 @@ def _n_cores() -> int:
     return cpu_count()
 
 
-def _benches(where: Bed, learners: Sequence[str], seed: int) -> tuple[list[_Bench], dict[str, str]]:
+def _benches(where: Bed, learners: Sequence[str], seed: int) -> tuple[list[Bench], dict[str, str]]:
     """Return learners on their benches, and those of ``all`` that cannot train the network."""
     from evosearch.data import load_data
     from evosearch.learners.catalogue import learner_names, make_learner
@@ -130,10 +130,10 @@ def _benches(where: Bed, learners: Sequence[str], seed: int) -> tuple[list[_Benc
         raise InputError("learners is empty; name at least one, such as bp.")
     made = [make_learner(name) for name in names]
     data = load_data(where.data)
-    benches: list[_Bench] = []
+    benches: list[Bench] = []
     refused: dict[str, str] = {}
     for learner in made:
-        bench = _Bench(where, data, learner, seed)
+        bench = Bench(where, data, learner, seed)
         try:
             bench.check()
         except InputError as error:
@@ -145,8 +145,15 @@ def _benches(where: Bed, learners: Sequence[str], seed: int) -> tuple[list[_Benc
     return benches, refused
 
 
-class _Bench:
-    """One learner on one bed."""
+class Bench:
+    """One learner on one bed, with the protocol of :func:`fit`.
+
+    Args:
+        where: the bed.
+        data: its data set.
+        learner: of the catalogue, or one with other settings.
+        seed: from which all randomness follows, at least 0.
+    """
 
     def __init__(self, where: Bed, data: DataSet, learner: Learner, seed: int) -> None:
         self._bed, self._data, self._learner, self._seed = where, data, learner, seed
@@ -201,7 +208,7 @@ class _Bench:
         return float(np.nan_to_num(learned.curves[:, -1], nan=-1.0).mean())
 
 
-def _seconds_per_update(benches: Sequence[_Bench], check_every: int) -> list[float]:
+def _seconds_per_update(benches: Sequence[Bench], check_every: int) -> list[float]:
     """Return each learner's time for an update of one network without a normaliser.
 
     The difference of a life of twice the length leaves preparation out; the least of a few turns
@@ -218,7 +225,7 @@ def _seconds_per_update(benches: Sequence[_Bench], check_every: int) -> list[flo
     return ((best[:, 1] - best[:, 0]) / updates).tolist()
 
 
-def _long_enough(bench: _Bench, check_every: int) -> int:
+def _long_enough(bench: Bench, check_every: int) -> int:
     """Return updates whose time stands out from that of preparing a life."""
     updates = _LEAST_CHECKS * check_every
     while bench.seconds(updates) < _TIMED_S and updates < _MOST_TIMED:

@@ -16,19 +16,14 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-import numpy as np
-
-from evosearch.circuits.life import held_out
+from evosearch.beds import bed
 from evosearch.data import load_data
-from evosearch.fitting import updates_to
-from evosearch.learners.base import Learned, Learner, Lesson
+from evosearch.fitting import Bench
+from evosearch.learners.base import Learner
 from evosearch.learners.bptt import Bptt, ShallowRnn
 from evosearch.learners.recurrent_dni import RecurrentDni
 
-SIZES, STEPS = (8, 32, 10), 8
-UPDATES, BATCH, CHECK_EVERY = 1320, 32, 11
-GRID = (("adam", 3e-3), ("adam", 1e-3), ("none", 0.1), ("none", 0.3))
-TUNING, REPORT = 0, 1  # what keys are for
+BED = bed("digits_sequence")
 
 
 def rows(windows: Sequence[int]) -> Iterator[tuple[str, Learner]]:
@@ -39,48 +34,20 @@ def rows(windows: Sequence[int]) -> Iterator[tuple[str, Learner]]:
         dni = partial(RecurrentDni, window=window)
         yield f"{window} steps, DNI on state", dni(is_told=False)
         yield f"{window} steps, DNI on state and label", dni(is_told=True)
-    yield f"{STEPS} steps, no cut", Bptt()
-
-
-def lives(learner: Learner, split: str, setting: tuple[str, float], seeds: int) -> Learned:
-    """Let a learner live on one split of the digits."""
-    train, held = held_out(load_data("digits"), split)
-    purpose = REPORT if split == "test" else TUNING
-    lesson = Lesson(
-        network="rnn",
-        sizes=SIZES,
-        steps=STEPS,
-        train=train,
-        held=held,
-        updates=UPDATES,
-        batch=BATCH,
-        check_every=CHECK_EVERY,
-        normaliser=setting[0],
-        rate=setting[1],
-        keys=[(0, purpose, k) for k in range(seeds)],
-        is_probed=True,
-    )
-    learner.check(lesson)
-    return learner.learn(lesson)
-
-
-def validated(learner: Learner, setting: tuple[str, float]) -> float:
-    """Return a setting's validation accuracy, -1 for a life that diverged."""
-    ends = lives(learner, "validation", setting, 2).curves[:, -1]
-    return float(np.nan_to_num(ends, nan=-1.0).mean())
+    yield f"{BED.steps} steps, no cut", Bptt()
 
 
 def reported(name: str, learner: Learner, seeds: int) -> str:
     """Return a learner's line of the table."""
-    setting = max(GRID, key=partial(validated, learner))
-    found = lives(learner, "test", setting, seeds)
-    ends = 100.0 * found.curves[:, -1]
-    reached = updates_to(found.curves, 0.9, CHECK_EVERY)
-    cosine = math.nan if found.cosines is None else float(np.mean(found.cosines[:, 0]))
+    bench = Bench(BED, load_data(BED.data), learner, seed=0)
+    bench.check()
+    found = bench.fitted(seeds)
+    ends = 100.0 * found.accuracies
+    cosine = found.cosine_to_bp[0] if found.cosine_to_bp else math.nan
     spread = f"{ends.std(ddof=1):4.1f}" if seeds > 1 else "   -"
-    n90 = "-" if reached is None else f"{reached:.0f}"
+    n90 = "-" if found.n90 is None else f"{found.n90:.0f}"
     return (
-        f"{name:32s}{setting[0]:>5s} {setting[1]:<6g}{ends.mean():6.1f} +- {spread}"
+        f"{name:32s}{found.normaliser:>5s} {found.rate:<6g}{ends.mean():6.1f} +- {spread}"
         f"{n90:>7s}{cosine:8.2f}"
     )
 

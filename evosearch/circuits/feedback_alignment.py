@@ -51,8 +51,8 @@ class DirectFeedbackAlignment(Circuit):
         sizes = [layer.weights.n_out for layer in hidden]
         drawn = [[g.uniform(-1.0, 1.0, (n_out, n)) / np.sqrt(n_out) for n in sizes]
                  for g in scene.generators]  # fmt: skip
-        feedback = [declare(scene.b, "feedback", n_out, n, [draw[k] for draw in drawn])
-                    for k, n in enumerate(sizes)]  # fmt: skip
+        feedback = [declare(scene.b, "feedback", [draw[k] for draw in drawn])
+                    for k in range(len(sizes))]  # fmt: skip
 
         def send() -> None:
             for layer, matrix in zip(hidden, feedback, strict=True):

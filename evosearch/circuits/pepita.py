@@ -39,7 +39,7 @@ class Pepita(Circuit):
         n_in, n_out = scene.layers[0].weights.n_in, output.weights.n_out
         limit = self._scale * (6 / n_in) ** 0.5
         drawn = [generator.uniform(-limit, limit, (n_out, n_in)) for generator in scene.generators]
-        to_inputs = declare(b, "error to inputs", n_out, n_in, drawn)
+        to_inputs = declare(b, "error to inputs", drawn)
         read = tuple(replace(layer, pre=scene.units("second pre", layer.weights.n_in))
                      for layer in scene.layers)  # fmt: skip
         inputs = scene.layers[0].pre

@@ -111,6 +111,15 @@ class _Relaxation:
         self._b.map(layer.error, "v - m", v=self._values[k], m=layer.total)
 
 
+def check_relaxation(steps: int, gamma: float) -> None:
+    """Raise InputError where value nodes would not relax: T below 1, gamma outside (0, 1]."""
+    if steps < 1 or not 0.0 < gamma <= 1.0:
+        raise InputError(
+            f"steps is {steps} and gamma {gamma}; steps must be at least 1 and gamma lie "
+            f"above 0 and not above 1."
+        )
+
+
 class _Relaxing(Circuit):
     """A circuit whose errors settle step by step.
 
@@ -125,11 +134,7 @@ class _Relaxing(Circuit):
     transports_weights = True
 
     def __init__(self, *, steps: int, gamma: float) -> None:
-        if steps < 1 or not 0.0 < gamma <= 1.0:
-            raise InputError(
-                f"steps is {steps} and gamma {gamma}; steps must be at least 1 and gamma lie "
-                f"above 0 and not above 1."
-            )
+        check_relaxation(steps, gamma)
         self.steps, self.gamma = steps, gamma
 
 

@@ -121,7 +121,7 @@ def _link(scene: Scene, layer: Layer, source: Layer, rate: float) -> _Link:
     """Declare the error synapses from one layer to a hidden one."""
     n_out, n_in = source.weights.n_out, layer.weights.n_out
     drawn = [g.normal(0.0, DEVIATION, (n_out, n_in)) for g in scene.generators]
-    matrix = declare(scene.b, "error synapses", n_out, n_in, drawn)
+    matrix = declare(scene.b, "error synapses", drawn)
     own = scene.plastic(matrix, Plain(rate))
     return _Link(layer, source, matrix, own, scene.units("displacement", n_in))
 

@@ -56,8 +56,7 @@ class Scene:
         drawn = [[scale * normal_weights(g, m.n_out, m.n_in) for m in matrices]
                  for g in self.generators]  # fmt: skip
         return tuple(
-            declare(self.b, "own", m.n_out, m.n_in, [draw[k] for draw in drawn])
-            for k, m in enumerate(matrices)
+            declare(self.b, "own", [draw[k] for draw in drawn]) for k in range(len(matrices))
         )
 
     def send_down(self, matrices: Sequence[Buffer]) -> None:
@@ -106,14 +105,8 @@ class OwnSynapses:
             self._normaliser.emit(b, change, self._state)
 
 
-def declare(
-    b: LifetimeBuilder,
-    name: str,
-    n_out: int,
-    n_in: int,
-    values: Sequence[NDArray[np.float64]],
-) -> Buffer:
+def declare(b: LifetimeBuilder, name: str, values: Sequence[NDArray[np.float64]]) -> Buffer:
     """Declare a matrix and what it is at birth: one array (n_out, n_in) a draw."""
-    buffer = b.matrix(name, n_out, n_in)
+    buffer = b.matrix(name, *values[0].shape)
     b.initial(buffer, b.table(np.stack(values).reshape(len(values), 1, -1)))
     return buffer

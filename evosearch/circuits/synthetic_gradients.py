@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.circuits.base import CIRCUITS, Circuit, Layer, Wiring, backward_products
 from evosearch.circuits.normalisers import Adam
@@ -15,8 +15,36 @@ if TYPE_CHECKING:
 RATE = 0.032
 
 
+class _Predicting(Circuit):
+    """A circuit in which a map of its own gives each hidden layer its error at once.
+
+    Args:
+        rate: of the maps, > 0.
+    """
+
+    locks = "F"
+    transports_weights = True
+    is_told: ClassVar[bool]
+    """Whether maps read the right class beside the layer's activity."""
+
+    def __init__(self, *, rate: float = RATE) -> None:
+        self.rate = rate
+
+    def wire(self, scene: Scene) -> Wiring:
+        """Give each hidden layer a map."""
+        told = [scene.target] if self.is_told else []
+        maps = [_Synthesiser(scene, layer, [layer.post, *told], self.rate)
+                for layer in scene.layers[:-1]]  # fmt: skip
+        return Wiring(_decoupled(scene, maps))
+
+    def products(self, sizes: Sequence[int]) -> int:
+        """Return the multiply-adds of what the maps are taught, and two of each map."""
+        n_told = sizes[-1] if self.is_told else 0
+        return backward_products(sizes) + sum(2 * n * (n + n_told) for n in sizes[1:-1])
+
+
 @CIRCUITS.register("dni")
-class SyntheticGradients(Circuit):
+class SyntheticGradients(_Predicting):
     """Synthetic gradients: a linear map of a layer's activity stands for minus its loss gradient.
 
     The layer learns from it at once, without waiting for the layers above. The map learns to
@@ -31,24 +59,11 @@ class SyntheticGradients(Circuit):
     """
 
     title = "synthetic gradients, DNI (Jaderberg et al. 2017)"
-    locks = "F"
-    transports_weights = True
-
-    def __init__(self, *, rate: float = RATE) -> None:
-        self.rate = rate
-
-    def wire(self, scene: Scene) -> Wiring:
-        """Give each hidden layer a map of its activity."""
-        maps = [_Synthesiser(scene, layer, [layer.post], self.rate) for layer in scene.layers[:-1]]
-        return Wiring(_decoupled(scene, maps))
-
-    def products(self, sizes: Sequence[int]) -> int:
-        """Return the multiply-adds of what the maps are taught, and two of each map."""
-        return backward_products(sizes) + sum(2 * n * n for n in sizes[1:-1])
+    is_told = False
 
 
 @CIRCUITS.register("cdni")
-class ConditionalSyntheticGradients(Circuit):
+class ConditionalSyntheticGradients(_Predicting):
     """Synthetic gradients of which each map reads the right class beside the layer's activity.
 
     Settings and source are those of ``dni``.
@@ -58,21 +73,7 @@ class ConditionalSyntheticGradients(Circuit):
     """
 
     title = "label-conditioned synthetic gradients, cDNI (Jaderberg et al. 2017)"
-    locks = "F"
-    transports_weights = True
-
-    def __init__(self, *, rate: float = RATE) -> None:
-        self.rate = rate
-
-    def wire(self, scene: Scene) -> Wiring:
-        """Give each hidden layer a map of its activity and of the right class."""
-        maps = [_Synthesiser(scene, layer, [layer.post, scene.target], self.rate)
-                for layer in scene.layers[:-1]]  # fmt: skip
-        return Wiring(_decoupled(scene, maps))
-
-    def products(self, sizes: Sequence[int]) -> int:
-        """Return the multiply-adds of what the maps are taught, and two of each map."""
-        return backward_products(sizes) + sum(2 * n * (n + sizes[-1]) for n in sizes[1:-1])
+    is_told = True
 
 
 class _Synthesiser:

@@ -84,7 +84,7 @@ class _Inverse:
         self._layer: Layer = scene.layers[number]
         n_out, n_in = self._layer.weights.n_in, self._layer.weights.n_out
         drawn = [normal_weights(g, n_out, n_in) for g in scene.generators]
-        self._weights = declare(scene.b, "inverse", n_out, n_in, drawn)
+        self._weights = declare(scene.b, "inverse", drawn)
         self._bias = scene.b.matrix("inverse bias", n_out, 1)
         self._learning = [scene.plastic(m, Adam(rate)) for m in (self._weights, self._bias)]
         self._shaken = scene.units("shaken", n_out)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -118,10 +117,10 @@ class Teaching:
         drawn = [initial_weights(key, sizes) for key in self._keys]
         return [
             (
-                declare(self._b, f"weights {k}", n_out, n_in, [draw[k] for draw in drawn]),
+                declare(self._b, f"weights {k}", [draw[k] for draw in drawn]),
                 self._b.matrix(f"bias {k}", n_out, 1),
             )
-            for k, (n_in, n_out) in enumerate(pairwise(sizes))
+            for k, n_out in enumerate(sizes[1:])
         ]
 
     def _declare_scene(self) -> Scene:

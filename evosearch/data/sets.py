@@ -39,6 +39,7 @@ SIZES = {
     "parity": (6, 2),
 }
 _VALIDATION = 10_000
+_DIGITS, _DIGITS_TEST = ("digits", "digits_odd"), 360
 _SMALL = {"mnist8k": "mnist", "fashion8k": "fashion_mnist"}
 _SMALL_SEED, _SMALL_TEST, _SMALL_VALIDATION = 1234, 2_000, 1_000
 _PARITY_INPUTS = 6
@@ -69,7 +70,7 @@ def load_data(name: str, n_validation: int | None = None) -> DataSet:
         InputError: a file is missing, damaged or another than it should be, or holds what is no
             data: the message names it.
     """
-    if name in ("digits", "digits_odd"):
+    if name in _DIGITS:
         whole, n_classes = _digits(), SIZES[name][1]
         whole = examples(whole.inputs, whole.labels % n_classes)
         data = _cut(name, whole, n_classes, 360 if n_validation is None else n_validation)
@@ -139,8 +140,8 @@ def _idx(name: str, n_validation: int | None) -> DataSet:
 
 
 def _cut(name: str, whole: Examples, n_classes: int, n_validation: int) -> DataSet:
-    """Cut a fifth off for the test part, then ``n_validation`` off the rest."""
-    n_test = 360 if name.startswith("digits") else max(1, len(whole) // 5)
+    """Cut the test part off, a fifth where none is stated, then ``n_validation`` off the rest."""
+    n_test = _DIGITS_TEST if name in _DIGITS else max(1, len(whole) // 5)
     n_held = _checked_size(name, n_validation, 1, len(whole) - n_test)
     rest, test = shuffled_parts(len(whole), (n_test,))
     kept, held = shuffled_parts(len(rest), (n_held,))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evosearch.circuits.base import backward_products, forward_products
 from evosearch.errors import InputError
 from evosearch.learners.base import LEARNERS, Learned, Learner, Lesson
 from evosearch.learners.mlp import Array, initial_networks, linear, one_hot
@@ -259,7 +259,7 @@ class Admm(Learner):
         A sweep forms each layer's covariance, twice its sums, and solves for hidden activities;
         solutions whose cost does not grow with the examples are left out.
         """
-        synapses = [n_out * n_in for n_in, n_out in pairwise(sizes)]
-        fitting = sum(n_in * n_in for n_in in sizes[:-1]) + 2 * sum(synapses)
-        posts = sum(synapses[1:]) + sum(n * n for n in sizes[1:-1])
-        return (fitting + posts) / sum(synapses)
+        synapses = forward_products(sizes)
+        fitting = sum(n_in * n_in for n_in in sizes[:-1]) + 2 * synapses
+        posts = backward_products(sizes) + sum(n * n for n in sizes[1:-1])
+        return (fitting + posts) / synapses

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from evosearch.errors import InputError
-from evosearch.learners.base import LEARNERS, Learned, Learner, Lesson
+from evosearch.learners.base import LEARNERS
 from evosearch.learners.mlp import Array
 from evosearch.learners.unsupervised import (
-    LOCAL,
     HiddenLayer,
-    learn_without_targets,
+    LocalRule,
+    UnsupervisedLearner,
     mean_product,
 )
 
 
 @LEARNERS.register("bcm")
-class Bcm(Learner):
+class Bcm(UnsupervisedLearner):
     """The BCM rule: y (y - threshold) x, with a threshold that slides after y^2.
 
     Of K orthogonal inputs a unit keeps one, to which it answers K; it needs a threshold that moves
@@ -37,7 +35,6 @@ class Bcm(Learner):
 
     name = "bcm"
     title = "BCM rule below a readout (E. Bienenstock, L. Cooper, P. Munro 1982)"
-    locks = ""
 
     def __init__(self, *, threshold_rate: float = 0.05) -> None:
         if not 0 < threshold_rate <= 1:
@@ -46,14 +43,9 @@ class Bcm(Learner):
             )
         self._threshold_rate = threshold_rate
 
-    def learn(self, lesson: Lesson) -> Learned:
-        """Live all draws of the lesson."""
-        self.check(lesson)
-        return learn_without_targets(lesson, SlidingThreshold(self._threshold_rate))
-
-    def forward_equivalents(self, sizes: Sequence[int], steps: int = 1) -> float:
-        """Return the cost of one update of an example in forward passes."""
-        return LOCAL
+    def rule(self) -> LocalRule:
+        """Return the rule with all thresholds at 0."""
+        return SlidingThreshold(self._threshold_rate)
 
 
 class SlidingThreshold:

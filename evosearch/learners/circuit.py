@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evosearch.circuits.base import CIRCUITS, DEFAULT_RULE, TERMINALS, forward_equivalents
 from evosearch.circuits.life import Probe, accuracies, build_life, kept_matrices, probe
 from evosearch.circuits.normalisers import normaliser
 from evosearch.circuits.teaching import Plan
 from evosearch.learners.base import Learned, Learner, Lesson
-from evosearch.learners.mlp import MlpNetworks
+from evosearch.learners.mlp import MlpNetworks, Pass, cosines, descents
 
 if TYPE_CHECKING:
     from evosearch.engine.lifetime import Lifetime
@@ -81,15 +80,9 @@ class CircuitLearner(Learner):
 
 def cosines_to_gradient(middle: Probe) -> FloatArray:
     """Return (D, layers): cosine of ``error*pre`` with the negative gradient, over a minibatch."""
-    n_layers = len(middle.weights)
-    true: NDArray[np.float64] = middle.target - middle.posts[-1]
-    columns: list[FloatArray] = []
-    for k in reversed(range(n_layers)):
-        pre = middle.posts[k]
-        ours = np.einsum("dbo,dbi->doi", middle.errors[k], middle.pres[k])
-        wanted = np.einsum("dbo,dbi->doi", true, pre)
-        norms = np.linalg.norm(ours, axis=(1, 2)) * np.linalg.norm(wanted, axis=(1, 2))
-        dots = (ours * wanted).sum(axis=(1, 2))
-        columns.append(np.divide(dots, norms, out=np.full_like(dots, np.nan), where=norms > 0))
-        true = np.einsum("dbo,doi->dbi", true, middle.weights[k]) * (1.0 - pre**2)
-    return np.stack(columns[::-1], axis=1)
+    # The way back needs neither biases nor sums, and a probe holds none.
+    networks, seen = MlpNetworks([*middle.weights], []), Pass([], [*middle.posts])
+    ours = [
+        error.swapaxes(1, 2) @ pre for error, pre in zip(middle.errors, middle.pres, strict=True)
+    ]
+    return cosines(ours, descents(networks, seen, middle.target))

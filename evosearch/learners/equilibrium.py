@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evosearch.circuits.base import backward_products, forward_products
 from evosearch.circuits.streams import NOISE
 from evosearch.errors import InputError
 from evosearch.learners.base import LEARNERS, Learned, Learner, Lesson
 from evosearch.learners.mlp import (
     Array,
     Curve,
+    in_parts,
     initial_networks,
     linear,
     minibatches,
@@ -22,8 +23,6 @@ from evosearch.learners.mlp import (
 )
 from evosearch.learners.steps import Steps
 from evosearch.tasks.base import draw_rng
-
-_TOGETHER = 1000  # examples of one prediction, so that its memory does not grow with the data
 
 
 @dataclass(frozen=True)
@@ -65,10 +64,10 @@ class EquilibriumNetworks:
 
     def predict(self, inputs: NDArray[np.floating]) -> NDArray[np.int64]:
         """Return (D, n) labels of n inputs (n, d): the most active output of the free phase."""
-        parts = np.array_split(inputs, -(-len(inputs) // _TOGETHER))
-        with np.errstate(all="ignore"):
-            settled = [self.free(part[None].astype(self.weights[0].dtype)) for part in parts]
-        return np.concatenate([states[-1].argmax(axis=-1) for states in settled], axis=1)
+        return in_parts(self._labels, inputs)
+
+    def _labels(self, inputs: NDArray[np.floating]) -> NDArray[np.int64]:
+        return self.free(inputs[None].astype(self.weights[0].dtype))[-1].argmax(axis=-1)
 
     def free(self, inputs: Array) -> list[Array]:
         """Return the states (D, B, n) of each layer above the inputs after the free phase.
@@ -197,11 +196,11 @@ class EquilibriumPropagation(Learner):
         Each step goes up and down between all layers but the inputs, whose drive is constant in a
         phase; two states give two products a synapse.
         """
-        synapses = [n_out * n_in for n_in, n_out in pairwise(sizes)]
         n_nudged = 2 if self._is_centred else 1
         n_steps = self._settling.steps + n_nudged * self._settling.nudged_steps
-        settling = (1 + n_nudged) * synapses[0] + 2 * n_steps * sum(synapses[1:])
-        return 2.0 + settling / sum(synapses)
+        driving = (1 + n_nudged) * sizes[1] * sizes[0]
+        settling = driving + 2 * n_steps * backward_products(sizes)
+        return 2.0 + settling / forward_products(sizes)
 
     def _betas(self, generators: Sequence[np.random.Generator]) -> Array:
         """Return the strength (D, 1, 1) of this minibatch's nudging."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evosearch.circuits.base import forward_products
 from evosearch.circuits.streams import NOISE
 from evosearch.errors import InputError
 from evosearch.learners.base import LEARNERS, Learned, Learner, Lesson
 from evosearch.learners.mlp import (
     Array,
     Curve,
+    in_parts,
     initial_networks,
     linear,
     minibatches,
@@ -24,7 +25,6 @@ from evosearch.learners.steps import Steps
 from evosearch.tasks.base import draw_rng
 
 _SMALLEST_LENGTH = 1e-8
-_TOGETHER = 1000  # examples of one prediction, so that its memory does not grow with the data
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,7 @@ class GoodnessNetworks:
 
     def predict(self, inputs: NDArray[np.floating]) -> NDArray[np.int64]:
         """Return (D, n) labels of n inputs (n, d): those with the greatest goodness."""
-        parts = np.array_split(inputs, -(-len(inputs) // _TOGETHER))
-        with np.errstate(all="ignore"):
-            return np.concatenate([self._best(part) for part in parts], axis=1)
+        return in_parts(self._best, inputs)
 
     def _best(self, inputs: NDArray[np.floating]) -> NDArray[np.int64]:
         found: list[Array] = []
@@ -143,8 +141,7 @@ class ForwardForward(Learner):
 
     def forward_equivalents(self, sizes: Sequence[int], steps: int = 1) -> float:
         """Return the cost of one update of an example: two passes and two increments a synapse."""
-        synapses = [n_out * n_in for n_in, n_out in pairwise(sizes)]
-        return 4.0 * sum(synapses[:-1]) / sum(synapses)
+        return 4.0 * forward_products(sizes[:-1]) / forward_products(sizes)
 
 
 def goodness(posts: Array) -> Array:

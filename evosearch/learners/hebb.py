@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from evosearch.learners.base import LEARNERS, Learned, Learner, Lesson
+from evosearch.learners.base import LEARNERS
 from evosearch.learners.mlp import Array
 from evosearch.learners.unsupervised import (
-    LOCAL,
     HiddenLayer,
-    learn_without_targets,
+    LocalRule,
+    UnsupervisedLearner,
     mean_product,
 )
 
 
 @LEARNERS.register("hebb")
-class Hebb(Learner):
+class Hebb(UnsupervisedLearner):
     """Hebb's rule, post * pre, in hidden layers; nothing holds weights back but the normaliser.
 
     With plain steps the weights grow without end. Sign and Adam let all weights of a unit grow
@@ -26,16 +24,10 @@ class Hebb(Learner):
 
     name = "hebb"
     title = "Hebb's rule below a readout (D. O. Hebb 1949)"
-    locks = ""
 
-    def learn(self, lesson: Lesson) -> Learned:
-        """Live all draws of the lesson."""
-        self.check(lesson)
-        return learn_without_targets(lesson, hebb)
-
-    def forward_equivalents(self, sizes: Sequence[int], steps: int = 1) -> float:
-        """Return the cost of one update of an example in forward passes."""
-        return LOCAL
+    def rule(self) -> LocalRule:
+        """Return Hebb's rule."""
+        return hebb
 
 
 def hebb(layer: HiddenLayer) -> tuple[Array, Array]:

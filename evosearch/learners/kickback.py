@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evosearch.circuits.base import forward_products
 from evosearch.circuits.streams import FEEDBACK, initial_weights
 from evosearch.errors import InputError
 from evosearch.learners.base import LEARNERS, Learned, Learner, Lesson
@@ -115,8 +115,7 @@ class Kickback(Learner):
 
         Influences are matrix products of their own, but of one row an example.
         """
-        above = sum(n_out * n_in for n_in, n_out in pairwise(sizes[1:-1]))
-        return 2.0 + above / sum(n_out * n_in for n_in, n_out in pairwise(sizes))
+        return 2.0 + forward_products(sizes[1:-1]) / forward_products(sizes)
 
 
 def scalar_networks(lesson: Lesson, *, is_coherent: bool) -> ScalarNetworks:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 
+from evosearch.circuits.base import backward_products, forward_products
 from evosearch.errors import InputError
 from evosearch.learners.base import LEARNERS, Learned, Learner, Lesson
 from evosearch.learners.mlp import (
@@ -216,8 +216,8 @@ class Mac(Learner):
         Each Z-step makes predictions and sends errors back, but for the inputs' layer; a W-step
         forms each layer's covariance and what is missing, the top's ``w_steps`` times.
         """
-        synapses = [n_out * n_in for n_in, n_out in pairwise(sizes)]
-        relaxing = (self._z_steps + 1) * (sum(synapses) + sum(synapses[1:]))
+        synapses = forward_products(sizes)
+        relaxing = (self._z_steps + 1) * (synapses + backward_products(sizes))
         fitting = sum(n_in * n_in for n_in in sizes[:-1])
-        fitting += 2 * sum(synapses[:-1]) + 2 * self._w_steps * synapses[-1]
-        return (relaxing + fitting) / sum(synapses)
+        fitting += 2 * forward_products(sizes[:-1]) + 2 * self._w_steps * sizes[-1] * sizes[-2]
+        return (relaxing + fitting) / synapses

@@ -6,7 +6,7 @@ does not depend on the draws beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -58,15 +58,27 @@ class MlpNetworks:
 
     def predict(self, inputs: NDArray[np.floating]) -> NDArray[np.int64]:
         """Return (D, n) labels of n inputs (n, d); the first of the best classes."""
-        parts = np.array_split(inputs, -(-len(inputs) // _TOGETHER))
-        return np.concatenate([self._logits(part).argmax(axis=-1) for part in parts], axis=1)
+        return in_parts(self._labels, inputs)
 
-    def _logits(self, inputs: NDArray[np.floating]) -> Array:
+    def _labels(self, inputs: NDArray[np.floating]) -> NDArray[np.int64]:
         posts = inputs[None].astype(self.weights[0].dtype)
-        with np.errstate(all="ignore"):
-            for weights, biases in zip(self.weights[:-1], self.biases[:-1], strict=True):
-                posts = np.tanh(linear(posts, weights, biases))
-            return linear(posts, self.weights[-1], self.biases[-1])
+        for weights, biases in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            posts = np.tanh(linear(posts, weights, biases))
+        return linear(posts, self.weights[-1], self.biases[-1]).argmax(axis=-1)
+
+
+def in_parts(
+    labels: Callable[[NDArray[np.floating]], NDArray[np.int64]], inputs: NDArray[np.floating]
+) -> NDArray[np.int64]:
+    """Return (D, n) labels of n inputs (n, d), a thousand at a time; overflow raises no warning.
+
+    Args:
+        labels: gives the labels (D, B) of inputs (B, d), each without a look at the others.
+        inputs: (n, d), n at least 1.
+    """
+    parts = np.array_split(inputs, -(-len(inputs) // _TOGETHER))
+    with np.errstate(all="ignore"):  # networks that diverged answer as well
+        return np.concatenate([labels(part) for part in parts], axis=1)
 
 
 def linear(inputs: Array, weights: Array, biases: Array) -> Array:

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evosearch.circuits.base import backward_products, forward_products
+from evosearch.circuits.predictive_coding import check_relaxation
 from evosearch.circuits.streams import initial_weights
 from evosearch.errors import InputError
 from evosearch.learners.base import LEARNERS, Learned, Learner, Lesson
@@ -215,11 +216,7 @@ class MuPc(Learner):
     def __init__(
         self, *, steps: int = 8, gamma: float = 0.5, parametrisation: str = "mupc"
     ) -> None:
-        if steps < 1 or not 0.0 < gamma <= 1.0:
-            raise InputError(
-                f"steps is {steps} and gamma {gamma}; steps must be at least 1 and gamma lie "
-                f"above 0 and not above 1."
-            )
+        check_relaxation(steps, gamma)
         if parametrisation not in PARAMETRISATIONS:
             raise InputError(
                 f"parametrisation is {parametrisation!r}; it must be one of "
@@ -261,9 +258,7 @@ class MuPc(Learner):
 
         A step goes down and up through all layers but the first.
         """
-        first = sizes[1] * sizes[0]
-        above = sum(n_out * n_in for n_in, n_out in pairwise(sizes[1:]))
-        return 2.0 + 2.0 * self.steps * above / (first + above)
+        return 2.0 + 2.0 * self.steps * backward_products(sizes) / forward_products(sizes)
 
 
 def by_layer(groups: Sequence[Array]) -> list[Array]:

@@ -186,7 +186,6 @@ class NoProp(NoPropLearner):
     name = "noprop"
     title = "NoProp in discrete time (Li, Teh & Pascanu 2025)"
     locks = ""
-    transports_weights = True
 
     def __init__(
         self,

@@ -269,7 +269,6 @@ class NoPropCt(NoPropLearner):
     name = "noprop-ct"
     title = "NoProp in continuous time (Li, Teh & Pascanu 2025)"
     locks = "FBU"
-    transports_weights = True
 
     def __init__(
         self,

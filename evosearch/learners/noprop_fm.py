@@ -127,7 +127,6 @@ class NoPropFm(NoPropLearner):
     name = "noprop-fm"
     title = "NoProp by flow matching (Li, Teh & Pascanu 2025)"
     locks = "FBU"
-    transports_weights = True
 
     def __init__(
         self,

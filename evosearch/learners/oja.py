@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from evosearch.learners.base import LEARNERS, Learned, Learner, Lesson
+from evosearch.learners.base import LEARNERS
 from evosearch.learners.mlp import Array
 from evosearch.learners.unsupervised import (
-    LOCAL,
     HiddenLayer,
+    LocalRule,
+    UnsupervisedLearner,
     centred,
-    check_centred,
-    learn_without_targets,
     mean_product,
 )
 
 
 @LEARNERS.register("oja")
-class Oja(Learner):
+class Oja(UnsupervisedLearner):
     """Oja's rule, y (x - y w), in hidden layers, with y the sum of a unit before its tanh.
 
     In the rule y counts from its mean over the minibatch, so that components are those of the
@@ -30,21 +27,11 @@ class Oja(Learner):
 
     name = "oja"
     title = "Oja's rule below a readout (E. Oja 1982)"
-    locks = ""
+    compares_examples = True
 
-    def check(self, lesson: Lesson) -> None:
-        """Raise InputError where a minibatch has nothing but its mean."""
-        super().check(lesson)
-        check_centred(self.name, lesson)
-
-    def learn(self, lesson: Lesson) -> Learned:
-        """Live all draws of the lesson."""
-        self.check(lesson)
-        return learn_without_targets(lesson, oja)
-
-    def forward_equivalents(self, sizes: Sequence[int], steps: int = 1) -> float:
-        """Return the cost of one update of an example in forward passes."""
-        return LOCAL
+    def rule(self) -> LocalRule:
+        """Return Oja's rule."""
+        return oja
 
 
 def oja(layer: HiddenLayer) -> tuple[Array, Array]:

@@ -22,6 +22,7 @@ from evosearch.learners.mlp import (
     Array,
     Curve,
     cosines,
+    in_parts,
     is_middle,
     linear,
     minibatches,
@@ -30,8 +31,6 @@ from evosearch.learners.mlp import (
 )
 from evosearch.learners.steps import Steps
 from evosearch.outcome import FloatArray
-
-_ROWS = 512  # examples that are answered at a time, which bounds memory
 
 
 @dataclass(frozen=True)
@@ -57,14 +56,11 @@ class RnnNetworks:
 
     def predict(self, inputs: NDArray[np.floating]) -> NDArray[np.int64]:
         """Return (D, n) labels of n inputs (n, d), whose rows are cut into steps."""
-        starts = range(0, len(inputs), _ROWS)
-        parts = [self._labels(inputs[start : start + _ROWS]) for start in starts]
-        return np.concatenate(parts, axis=1)
+        return in_parts(self._labels, inputs)
 
     def _labels(self, inputs: NDArray[np.floating]) -> NDArray[np.int64]:
-        with np.errstate(all="ignore"):  # networks that diverged answer as well
-            _, hidden = heard(self, inputs[None])
-            return logits(self, hidden[:, :, -1]).argmax(axis=2)
+        _, hidden = heard(self, inputs[None])
+        return logits(self, hidden[:, :, -1]).argmax(axis=2)
 
 
 @dataclass(frozen=True)

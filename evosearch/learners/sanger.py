@@ -6,20 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evosearch.learners.base import LEARNERS, Learned, Learner, Lesson
+from evosearch.learners.base import LEARNERS
 from evosearch.learners.mlp import Array
 from evosearch.learners.unsupervised import (
     HiddenLayer,
+    LocalRule,
+    UnsupervisedLearner,
     centred,
-    check_centred,
-    learn_without_targets,
     mean_product,
     with_pairs_of_units,
 )
 
 
 @LEARNERS.register("sanger")
-class Sanger(Learner):
+class Sanger(UnsupervisedLearner):
     """Sanger's rule: unit j learns by y_j (x - sum over k <= j of y_k w_k).
 
     Each unit sees the input less what it and the units before it explain, so that the layer finds
@@ -33,17 +33,11 @@ class Sanger(Learner):
 
     name = "sanger"
     title = "Sanger's rule below a readout (T. D. Sanger 1989)"
-    locks = ""
+    compares_examples = True
 
-    def check(self, lesson: Lesson) -> None:
-        """Raise InputError where a minibatch has nothing but its mean."""
-        super().check(lesson)
-        check_centred(self.name, lesson)
-
-    def learn(self, lesson: Lesson) -> Learned:
-        """Live all draws of the lesson."""
-        self.check(lesson)
-        return learn_without_targets(lesson, sanger)
+    def rule(self) -> LocalRule:
+        """Return Sanger's rule."""
+        return sanger
 
     def forward_equivalents(self, sizes: Sequence[int], steps: int = 1) -> float:
         """Return the cost of one update of an example in forward passes."""

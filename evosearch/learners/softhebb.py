@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from evosearch.errors import InputError
-from evosearch.learners.base import LEARNERS, Learned, Learner, Lesson
+from evosearch.learners.base import LEARNERS
 from evosearch.learners.mlp import Array, softmax
 from evosearch.learners.unsupervised import (
-    LOCAL,
     HiddenLayer,
-    learn_without_targets,
+    LocalRule,
+    UnsupervisedLearner,
     mean_product,
 )
 
 
 @LEARNERS.register("softhebb")
-class SoftHebb(Learner):
+class SoftHebb(UnsupervisedLearner):
     """SoftHebb: y (x - u w), with sums u = w x and y their softmax over the units of a layer.
 
     A unit's weights move towards the inputs that it wins and their length towards 1. The
@@ -36,21 +36,15 @@ class SoftHebb(Learner):
 
     name = "softhebb"
     title = "SoftHebb below a readout (A. Journé and others 2023)"
-    locks = ""
 
     def __init__(self, *, temperature: float = 0.2) -> None:
         if not (np.isfinite(temperature) and temperature > 0):
             raise InputError(f"temperature is {temperature}; it must be a number above 0.")
         self._temperature = temperature
 
-    def learn(self, lesson: Lesson) -> Learned:
-        """Live all draws of the lesson."""
-        self.check(lesson)
-        return learn_without_targets(lesson, lambda layer: softhebb(layer, self._temperature))
-
-    def forward_equivalents(self, sizes: Sequence[int], steps: int = 1) -> float:
-        """Return the cost of one update of an example in forward passes."""
-        return LOCAL
+    def rule(self) -> LocalRule:
+        """Return SoftHebb's rule at this temperature."""
+        return partial(softhebb, temperature=self._temperature)
 
 
 def softhebb(layer: HiddenLayer, temperature: float) -> tuple[Array, Array]:

@@ -6,6 +6,7 @@ update, none waits for another, and the readout learns by its delta rule. float6
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,8 +14,9 @@ from typing import TypeAlias
 
 import numpy as np
 
+from evosearch.circuits.base import forward_products
 from evosearch.errors import InputError
-from evosearch.learners.base import Learned, Lesson
+from evosearch.learners.base import Learned, Learner, Lesson
 from evosearch.learners.mlp import (
     Array,
     Curve,
@@ -56,6 +58,40 @@ LocalRule: TypeAlias = Callable[[HiddenLayer], tuple[Array, Array]]
 
 LOCAL = 2.0
 """Forward passes of an update: one, and one multiply-add for each synapse; no error travels."""
+
+
+class UnsupervisedLearner(Learner):
+    """A local rule without any target in hidden layers, under a readout that has one.
+
+    Attributes:
+        compares_examples: whether the rule counts from the mean over a minibatch, which so needs
+            two examples.
+    """
+
+    locks = ""
+    compares_examples: bool = False
+
+    @abstractmethod
+    def rule(self) -> LocalRule:
+        """Return the rule of the hidden layers for one lesson, its own state as at birth."""
+
+    def check(self, lesson: Lesson) -> None:
+        """Raise InputError where the network is recurrent, or a minibatch is only its mean."""
+        super().check(lesson)
+        if self.compares_examples and lesson.batch < 2:
+            raise InputError(
+                f"learner {self.name!r} compares the examples of a minibatch; batch is "
+                f"{lesson.batch} and must be at least 2."
+            )
+
+    def learn(self, lesson: Lesson) -> Learned:
+        """Live all draws of the lesson."""
+        self.check(lesson)
+        return learn_without_targets(lesson, self.rule())
+
+    def forward_equivalents(self, sizes: Sequence[int], steps: int = 1) -> float:
+        """Return the cost of one update of an example in forward passes."""
+        return LOCAL
 
 
 def learn_without_targets(lesson: Lesson, rule: LocalRule) -> Learned:
@@ -101,15 +137,6 @@ def centred(sums: Array) -> Array:
     return sums - sums.mean(axis=1, keepdims=True)
 
 
-def check_centred(learner: str, lesson: Lesson) -> None:
-    """Raise InputError where a minibatch has nothing but its mean."""
-    if lesson.batch < 2:
-        raise InputError(
-            f"learner {learner!r} compares the examples of a minibatch; batch is {lesson.batch} "
-            "and must be at least 2."
-        )
-
-
 def mean_product(post: Array, pre: Array) -> Array:
     """Return the mean of post * pre over a minibatch (D, n_out, n_in).
 
@@ -126,6 +153,5 @@ def with_pairs_of_units(sizes: Sequence[int]) -> float:
     Args:
         sizes: units of each layer, inputs first.
     """
-    synapses = sum(n_out * n_in for n_in, n_out in pairwise(sizes))
     among = sum(n_out * n_out * (n_in + 1) for n_in, n_out in pairwise(sizes[:-1]))
-    return LOCAL + among / synapses
+    return LOCAL + among / forward_products(sizes)

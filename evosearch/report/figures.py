@@ -114,13 +114,8 @@ def curves_figure(
     axes.plot(x, best, color=SERIES[0], linewidth=2.2, label=label)
     if np.isfinite(validation).any():
         axes.plot(x, validation, color=SERIES[1], linewidth=2.0, label="best, validation draws")
-    for value, name in ((floor, "floor"), (ceiling, "ceiling")):
-        if value is not None:
-            axes.axhline(value, color=MUTED, linewidth=1.1, linestyle=(0, (4, 3)))
-            axes.annotate(
-                name, (1, value), xycoords=("axes fraction", "data"), color=MUTED,
-                xytext=(4, 0), textcoords="offset points", va="center",
-            )  # fmt: skip
+    named = {"floor": floor, "ceiling": ceiling}
+    _draw_levels(axes, {name: value for name, value in named.items() if value is not None})
     axes.set(xlabel="candidate evaluations", ylabel="fitness (higher is better)")
     axes.set_ylim(*_limits(best, validation, median, floor, ceiling))
     axes.legend(loc="lower right", fontsize=9)
@@ -161,6 +156,16 @@ def learning_figure(
     figure.supxlabel("updates", fontsize=10)
     figure.supylabel("test accuracy", fontsize=10)
     return svg(figure)
+
+
+def _draw_levels(axes: Axes, levels: Mapping[str, float]) -> None:
+    """Draw named scores as dashed lines across, each with its name at the right end."""
+    for name, value in levels.items():
+        axes.axhline(value, color=MUTED, linewidth=1.1, linestyle=(0, (4, 3)))
+        axes.annotate(
+            name, (1, value), xycoords=("axes fraction", "data"), color=MUTED,
+            xytext=(4, 0), textcoords="offset points", va="center",
+        )  # fmt: skip
 
 
 def _column(history: Mapping[str, FloatArray], name: str, n: int) -> FloatArray:
@@ -328,13 +333,7 @@ def anytime_figure(
         if (high > low).any():
             axes.fill_between(evaluations, low, high, color=colour, alpha=0.14, linewidth=0)
         axes.plot(evaluations, middle, color=colour, linestyle=dashes, label=name)
-    for value in levels.values():
-        axes.axhline(value, color=MUTED, linewidth=1.1, linestyle=(0, (4, 3)))
-    for name, value in levels.items():
-        axes.annotate(
-            name, (1, value), xycoords=("axes fraction", "data"), color=MUTED,
-            xytext=(4, 0), textcoords="offset points", va="center",
-        )  # fmt: skip
+    _draw_levels(axes, levels)
     axes.set(xscale="log", xlabel="candidate evaluations", ylabel=label)
     axes.legend(loc="best", fontsize=9)
     return svg(figure)

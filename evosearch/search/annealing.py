@@ -206,13 +206,11 @@ class _AnnealingWalks(Walks, Annealing):
     def _after_generation(self) -> None:
         self._factor = max(self._factor * self.settings.cooling, _LEAST_FACTOR)
 
-    def state_dict(self) -> State:
-        """Return the chains and how far they have cooled."""
-        return {**super().state_dict(), "factor": self._factor}
+    def _state(self) -> State:
+        return {**super()._state(), "factor": self._factor}
 
-    def load_state_dict(self, state: State) -> None:
-        """Take over the chains."""
-        super().load_state_dict(state)
+    def _load(self, state: State) -> None:
+        super()._load(state)
         self._factor = float(state["factor"])
 
 

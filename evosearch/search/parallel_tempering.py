@@ -81,11 +81,9 @@ class ParallelTempering(Walks):
             chains[hot], chains[cold] = chains[cold], chains[hot]
             fitness[hot], fitness[cold] = fitness[cold], fitness[hot]
 
-    def state_dict(self) -> State:
-        """Return the chains and how many generations there were."""
-        return {**super().state_dict(), "n_generations": self._n_generations}
+    def _state(self) -> State:
+        return {**super()._state(), "n_generations": self._n_generations}
 
-    def load_state_dict(self, state: State) -> None:
-        """Take over the chains."""
-        super().load_state_dict(state)
+    def _load(self, state: State) -> None:
+        super()._load(state)
         self._n_generations = int(state["n_generations"])

@@ -10,21 +10,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from evosearch.outcome import Evaluation, FloatArray
-from evosearch.search.base import (
-    Search,
-    State,
-    new_rng,
-    restore_rng,
-    rng_state,
-    usable_fitness,
-)
-from evosearch.search.known import Batch, Known, fitness_behind
+from evosearch.search.base import State, usable_fitness
+from evosearch.search.known import Batch, fitness_behind
 from evosearch.search.proposals import Proposals
+from evosearch.search.remembering import RememberingSearch
 
 _MAX_TRIES = 20
 
 
-class Walks(Search):
+class Walks(RememberingSearch):
     """Chains that propose a mutation each and take it by the Metropolis rule.
 
     A proposal whose function is known is taken or left at once, for free, and the chain proposes
@@ -35,15 +29,12 @@ class Walks(Search):
     proportion to exp(fitness / T); mutations of rules are not, and no correction is made.
     """
 
-    space_kinds = ("rule", "table")
     _share_of_spread: ClassVar[float] = 1.0
     """First temperature as a share of the median absolute deviation of the first fitness."""
 
     def __init__(self, space: Any, *, seed: int = 0, **settings: Any) -> None:
         super().__init__(space, seed=seed, **settings)
-        self._rng = new_rng(seed)
         self._proposals = Proposals(space, self._rng)
-        self._known = Known(space, is_on=self.settings.skip_equal)
         self._batch = Batch(self._known)
         self._moves: list[tuple[int, Any, float, int | float]] = []
         self._chains: list[Any] = []
@@ -72,9 +63,10 @@ class Walks(Search):
             for k, start in enumerate(self._chains):
                 self._moves.append((k, start, 0.0, self._batch.add(start)))
         else:
+            temperatures = self._temperatures_now()
             with self._proposals.lent():
                 for k in range(self._n_chains):
-                    self._walk(k)
+                    self._walk(k, float(temperatures[k]))
         return list(self._batch.candidates) or self.space.sample(self._rng, self._n_chains)
 
     def tell(self, candidates: Sequence[Any], evaluation: Evaluation) -> None:
@@ -88,10 +80,11 @@ class Walks(Search):
         if self._start_temperature == 0.0:
             default = self._share_of_spread * _spread(finite)
             self._start_temperature = self.settings.temperature or default
+        temperatures = self._temperatures()
         for k, proposal, chance, ticket in moves:
             value = fitness_behind(ticket, fitness)
             if value is not None:
-                self._decide(k, proposal, value, chance)
+                self._decide(k, proposal, value, chance, float(temperatures[k]))
         self._after_generation()
 
     def favourites(self) -> list[Any]:
@@ -100,26 +93,24 @@ class Walks(Search):
             return []
         return [self._chains[int(np.argmax(self._fitness))]]
 
-    def state_dict(self) -> State:
-        """Return where the chains stand, what is known, and the generator."""
+    def _state(self) -> State:
         return {
-            "rng": rng_state(self._rng),
             "chains": [self.space.encode_text(chain) for chain in self._chains],
             "fitness": self._fitness.copy(),
             "start_temperature": self._start_temperature,
-            **self._known.state(),
         }
 
-    def load_state_dict(self, state: State) -> None:
-        """Take over the chains."""
-        restore_rng(self._rng, state["rng"])
+    def _load(self, state: State) -> None:
         self._chains = [self.space.decode_text(text) for text in state["chains"]]
         self._fitness = np.array(state["fitness"], dtype=np.float64)
         self._start_temperature = float(state["start_temperature"])
-        self._known.load(state)
         self._moves = []
 
-    def _walk(self, k: int) -> None:
+    def _temperatures_now(self) -> FloatArray:
+        """Return the temperatures; 1 for all as long as no fitness has told where to start."""
+        return self._temperatures() if self._start_temperature else np.ones(self._n_chains)
+
+    def _walk(self, k: int, temperature: float) -> None:
         """Propose for chain ``k`` until a proposal has to be scored, or a few tries are over."""
         for _ in range(_MAX_TRIES):
             proposal = self._proposals.mutated(self._chains[k])
@@ -128,11 +119,12 @@ class Walks(Search):
             if not isinstance(ticket, float):
                 self._moves.append((k, proposal, chance, ticket))
                 return
-            self._decide(k, proposal, ticket, chance)
+            self._decide(k, proposal, ticket, chance, temperature)
 
-    def _decide(self, k: int, proposal: Any, fitness: float, chance: float) -> None:
+    def _decide(
+        self, k: int, proposal: Any, fitness: float, chance: float, temperature: float
+    ) -> None:
         gain = fitness - float(self._fitness[k]) if fitness > -np.inf else -np.inf
-        temperature = float(self._temperatures()[k]) if self._start_temperature else 1.0
         if gain >= 0.0 or chance < math.exp(max(gain / temperature, -700.0)):
             self._chains[k] = proposal
             self._fitness[k] = fitness

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from evosearch.circuits.life import held_out
+from evosearch.circuits.scene import declare
 from evosearch.engine.program import Level, Terminal
 from evosearch.errors import InputError
 from evosearch.tasks.base import (
@@ -288,12 +289,7 @@ class _Network:
 
 def _born(b: LifetimeBuilder, name: str, draws: Sequence[Matrices]) -> list[Buffer]:
     """Declare matrices of all layers and what they are at birth."""
-    buffers: list[Buffer] = []
-    for k, values in enumerate(zip(*draws, strict=True)):
-        buffer = b.matrix(f"{name} {k}", *values[0].shape)
-        b.initial(buffer, b.table(np.stack(values).reshape(len(values), 1, -1)))
-        buffers.append(buffer)
-    return buffers
+    return [declare(b, f"{name} {k}", values) for k, values in enumerate(zip(*draws, strict=True))]
 
 
 def _learn(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from evosearch.circuits.scene import declare
 from evosearch.engine.program import Level, Terminal
 from evosearch.outcome import FloatArray
 from evosearch.tasks.base import (
@@ -215,12 +216,12 @@ class _Course:
 
     @cached_property
     def _weights(self) -> list[Buffer]:
-        return [self._born(f"weights {k}", [draw.weights[k] for draw in self._draws])
+        return [declare(self._b, f"weights {k}", [draw.weights[k] for draw in self._draws])
                 for k in range(2)]  # fmt: skip
 
     @cached_property
     def _biases(self) -> list[Buffer]:
-        return [self._born(f"bias {k}", [draw.biases[k][:, None] for draw in self._draws])
+        return [declare(self._b, f"bias {k}", [draw.biases[k][:, None] for draw in self._draws])
                 for k in range(2)]  # fmt: skip
 
     def emit(self) -> None:
@@ -263,7 +264,7 @@ class _Course:
         b, (hidden, output) = self._b, self._errors
         kind, way = self._settings.signal, self._weights[1]
         if kind == "random":
-            way = self._born("feedback", [draw.feedback for draw in self._draws])
+            way = declare(self._b, "feedback", [draw.feedback for draw in self._draws])
 
         def send() -> None:
             post = self._posts[2]
@@ -279,10 +280,3 @@ class _Course:
             for matrix, pre in ((self._weights[k], self._posts[k]), (self._biases[k], self._one)):
                 self._b.rule(w=matrix, pre=pre, post=self._posts[k + 1], error=self._errors[k],
                              top=self._tops[k])  # fmt: skip
-
-    def _born(self, name: str, values: Sequence[NDArray[np.float64]]) -> Buffer:
-        """Declare a matrix and what it is at birth, one array (n_out, n_in) a draw."""
-        buffer = self._b.matrix(name, *values[0].shape)
-        table = np.stack(values).reshape(len(values), 1, -1)
-        self._b.initial(buffer, self._b.table(table))
-        return buffer

@@ -193,6 +193,14 @@ def test_table_is_scaled_by_its_training_part(home):
     np.testing.assert_allclose(data.train.inputs.std(axis=0), [1, 0], atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["digits.csv", "digits_own.csv", "digits/mine.csv"])
+def test_a_users_table_named_as_the_digits_is_cut_as_any_other(home, name):
+    rows = "\n".join(f"{k},{k % 2}" for k in range(500))
+    write_table(home / name, "a,target\n" + rows)
+    data = load_data(name)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [300, 100, 100]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -108,16 +108,16 @@ def test_chains_take_better_and_never_much_worse_or_failed_proposals(name):
     search = SEARCHES.get(name)(SPACES["table"](), population=2, temperature=1.0)
     batch = search.ask()
     search.tell(batch, evaluation(np.zeros((len(batch), 1))))
-    before = search._chains[0]
-    search._decide(0, "worse", -600.0, 0.5)
-    search._decide(0, "failed", -np.inf, 0.5)
+    before, temperature = search._chains[0], search._temperatures()[0]
+    search._decide(0, "worse", -600.0, 0.5, temperature)
+    search._decide(0, "failed", -np.inf, 0.5, temperature)
     assert search._chains[0] is before
-    search._decide(0, "better", 0.5, 0.999)
+    search._decide(0, "better", 0.5, 0.999, temperature)
     assert search._chains[0] == "better"
     # exp(-1/T) at T = 1 or just below lies between .3 and .4.
-    search._decide(0, "kept", -0.5, 0.45)
+    search._decide(0, "kept", -0.5, 0.45, temperature)
     assert search._chains[0] == "better"
-    search._decide(0, "taken", -0.5, 0.25 if name == "metropolis" else 1e-3)
+    search._decide(0, "taken", -0.5, 0.25 if name == "metropolis" else 1e-3, temperature)
     assert search._chains[0] == "taken"
 
 
