@@ -43,6 +43,9 @@ class RuleConfig(Section):
     clip: tuple[Number, Number] | None = None
     row_norm: float | None = Field(None, gt=0, allow_inf_nan=False)
     zero_diagonal: bool = False
+    genes: tuple[str, ...] = Field(
+        (), description="numbers of the life that are searched along with the rule"
+    )
     sign: bool = Field(False, description="weights keep the sign that they start with")
     dtype: Literal["float32", "float64"] = "float32"
 

@@ -83,6 +83,22 @@ class Evaluation:
         """(n,) whether the candidate has a fitness."""
         return np.array([status == OK for status in self.status], dtype=np.bool_)
 
+    def taken(self, rows: Sequence[int]) -> Evaluation:
+        """Return what is said about some of the candidates; what all took is left out."""
+        index = np.array(rows, dtype=np.int64)
+        return Evaluation(
+            fitness=self.fitness[index],
+            status=tuple(self.status[row] for row in rows),
+            size=self.size[index],
+            per_draw=self.per_draw[index],
+            scale=self.scale[index],
+            exploded=self.exploded[index],
+            is_cached=self.is_cached[index],
+            cost=len(rows),
+            messages=tuple(self.messages[row] for row in rows) if self.messages else (),
+            metrics={name: values[index] for name, values in self.metrics.items()},
+        )
+
 
 def joined_evaluations(parts: Sequence[Evaluation]) -> Evaluation:
     """Return the evaluations of the blocks of one generation as one, at least one."""

@@ -411,7 +411,8 @@ def run_chunk(
     output_start: Any, map_outputs: Any, n_candidates: Any, binds: Any, strides: Any, shapes: Any,
     map_sizes: Any, births: Any, data: Any, tables: Any, index: Any, indices: Any, keys: Any,
     lanes: Any, eta: Any, bounds: Any, flags: Any, result_units: Any, results: Any,
-    exploded: Any, clipped: Any, natives: Any, n_applications: Any, tiles: Any,
+    exploded: Any, clipped: Any, natives: Any, n_applications: Any, tiles: Any, gene_units: Any,
+    genes: Any,
 ) -> Any:  # fmt: skip
     """Live all lives of a chunk of candidates; return the rule applications made.
 
@@ -423,7 +424,7 @@ def run_chunk(
     ``tiles`` holds the addresses of the kernels of minibatches: outer, product, transposed.
     ``results`` is (P, D, k) float64 and takes the values of ``result_units``, ``exploded`` (P, D)
     the rule application at which a life ended or -1, ``clipped`` (P, D) the share of weights
-    that stand at the clip in the end.
+    that stand at the clip in the end. ``genes`` (P, g) begin at ``gene_units`` (k, 2): unit, gene.
     """
     n_draws = u8(keys.shape[0])
     n_groups = (n_draws + lanes - u8(1)) // lanes
@@ -437,7 +438,7 @@ def run_chunk(
             n_here = min(lanes, n_draws - first)
             ended = exploded[p, first : first + n_here]
             _begin(ws, n_buffer * lanes, births, data, tables, index, indices, group, lanes,
-                   shapes, flags)  # fmt: skip
+                   shapes, flags, gene_units, genes[p])  # fmt: skip
             steps = n_applications
             is_finite = natives[p] != 0 and call_native(
                 natives[p], ws, data, tables, index, indices, np.int64(group), values,
@@ -446,7 +447,7 @@ def run_chunk(
             if not is_finite:
                 if natives[p] != 0:
                     _begin(ws, n_buffer * lanes, births, data, tables, index, indices, group,
-                           lanes, shapes, flags)  # fmt: skip
+                           lanes, shapes, flags, gene_units, genes[p])  # fmt: skip
                 scratch = _place_all(
                     ws, off, n_buffer * lanes, levels, level_start, constants, values,
                     constant_start, p, n_candidates, binds, shapes, map_sizes, lanes,
@@ -470,13 +471,17 @@ def run_chunk(
 @compiled
 def _begin(
     ws: Any, size: Any, births: Any, data: Any, tables: Any, index: Any, indices: Any, group: Any,
-    lanes: Any, shapes: Any, flags: Any,
+    lanes: Any, shapes: Any, flags: Any, gene_units: Any, genes: Any,
 ) -> None:  # fmt: skip
     """Set all buffers to their values at birth."""
     for t in range(size):
         ws[t] = ws.dtype.type(0)
     for k in range(births.shape[0]):
         simple.load(ws, births, k, 0, data, tables, index, indices, group, lanes)
+    for k in range(gene_units.shape[0]):
+        start, value = u8(gene_units[k, 0]) * lanes, genes[gene_units[k, 1]]
+        for lane in range(lanes):
+            ws[start + lane] = value
     if flags[1]:
         for r in range(shapes.shape[0]):
             n = u8(shapes[r, 0]) * u8(shapes[r, 1]) * lanes

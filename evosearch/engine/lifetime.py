@@ -138,6 +138,14 @@ class MapSite:
 
 
 @dataclass(frozen=True)
+class Inherited:
+    """A buffer that begins at genes of the candidate: (size,) numbers of the genes."""
+
+    buffer: Buffer
+    genes: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Lifetime:
     """A built life: phases, buffers and the data of all D draws.
 
@@ -149,6 +157,7 @@ class Lifetime:
     sites: tuple[RuleSite, ...]
     maps: tuple[MapSite, ...]
     births: NDArray[np.int64]
+    inherited: tuple[Inherited, ...]
     tables: tuple[NDArray[Any], ...]
     is_shared_table: tuple[bool, ...]
     indices: tuple[NDArray[np.int32], ...]
@@ -172,6 +181,20 @@ class Lifetime:
             elif op == ph.RULE:
                 applications += loops[-1]
         return applications
+
+    @cached_property
+    def n_genes(self) -> int:
+        """Genes that a candidate must have."""
+        return max((int(each.genes.max()) for each in self.inherited), default=-1) + 1
+
+    @cached_property
+    def gene_units(self) -> NDArray[np.int64]:
+        """Which unit begins at which gene, (k, 2)."""
+        pairs = [
+            np.stack([each.buffer.start + np.arange(each.buffer.size), each.genes], axis=1)
+            for each in self.inherited
+        ]
+        return np.concatenate([*pairs, np.zeros((0, 2), np.int64)])
 
     @property
     def n_draws(self) -> int:
@@ -214,6 +237,7 @@ class LifetimeBuilder:
     def __init__(self) -> None:
         self._phases: list[list[int]] = []
         self._births: list[list[int]] = []
+        self._inherited: list[Inherited] = []
         self._units = 0
         self._sites: list[RuleSite] = []
         self._maps: list[MapSite] = []
@@ -261,6 +285,23 @@ class LifetimeBuilder:
         """Start ``buffer`` at the single row of ``table``."""
         self._check_width(buffer, table)
         self._births.append(self._row(ph.LOAD, buffer.start, table.n, table.number, -1, 1))
+
+    def inherited(self, buffer: Buffer, genes: Any) -> None:
+        """Start ``buffer`` at genes of the candidate.
+
+        Args:
+            buffer: weights, coefficients of synapses, or one setting of the life.
+            genes: which gene each number is, (n_out, n_in) or any shape of as many numbers, or one
+                for all; a gene that stands more than once is shared.
+        """
+        numbers = np.asarray(genes, np.int64)
+        if numbers.size not in (1, buffer.size) or (numbers < 0).any():
+            raise InputError(
+                f"buffer {buffer.name!r} has {buffer.size} numbers, its genes are "
+                f"{numbers.size}; each needs one, numbered from 0."
+            )
+        each = np.broadcast_to(numbers.ravel(), (buffer.size,)).copy()
+        self._inherited.append(Inherited(buffer, each))
 
     @contextmanager
     def repeat(self, times: int) -> Generator[Row]:
@@ -436,6 +477,7 @@ class LifetimeBuilder:
             sites=tuple(self._sites),
             maps=tuple(self._maps),
             births=np.array(self._births, np.int64).reshape(-1, ph.WIDTH),
+            inherited=tuple(self._inherited),
             tables=tuple(np.ascontiguousarray(table, real) for table in (*self._tables, *drawn)),
             is_shared_table=(*self._shared_tables, *(False for _ in drawn)),
             indices=tuple(self._indices),

@@ -56,7 +56,8 @@ def lower_minibatch(life: Lifetime, program: Program) -> tuple[Lifetime, Program
     means = list(dict.fromkeys((t.pre, t.post) for t in terms if t.pre or t.post))
     lowered, terminals = _kept(life, tuple(means))
     form = "increment" if program.outputs[0].is_increment else "absolute"
-    return lowered, lower(Rule(_combined(terms, means), form=form), terminals)
+    rule = lower(Rule(_combined(terms, means), form=form), terminals)
+    return lowered, replace(rule, genes=program.genes)
 
 
 def _kept(life: Lifetime, means: tuple[Mean, ...]) -> tuple[Lifetime, list[Terminal]]:

@@ -7,7 +7,7 @@ holds its operands. This module imports nothing else of the toolkit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
@@ -118,6 +118,7 @@ class Program:
         constant_register: (k,) int32, registers that hold a constant for a whole lifetime.
         constant_value: (k,) float64, their values; everything else is structure.
         outputs: one for each expression; the first updates the weights.
+        genes: (g,) float64, further numbers of the candidate, which fill buffers at birth.
     """
 
     terminals: tuple[str, ...]
@@ -127,3 +128,4 @@ class Program:
     constant_register: NDArray[np.int32]
     constant_value: NDArray[np.float64]
     outputs: tuple[Output, ...]
+    genes: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))

@@ -85,7 +85,8 @@ def _run_lowered(
     groups: dict[int, tuple[Lifetime, list[int], list[Program]]] = {}
     for number, program in enumerate(programs):
         there, rule = lower_minibatch(life, program) or (life, program)
-        there.cache.setdefault("layout", _layout(life))
+        if device == "cpu" and id(there) not in groups:
+            there.cache.setdefault("layout", _layout(life))
         _, numbers, rules = groups.setdefault(id(there), (there, [], []))
         numbers.append(number)
         rules.append(rule)
@@ -154,12 +155,24 @@ def _run_as_is(
             np.array([site.target.size for site in life.maps], np.int64), life.births, layout.data,
             layout.tables, layout.index, layout.indices, life.draw_keys, np.uint64(lanes),
             steps.astype(life.dtype), bounds, flags, units, results, exploded, clipped, natives,
-            life.n_rule_applications, _tiles(life),
+            life.n_rule_applications, _tiles(life), life.gene_units, genes_of(life, programs),
         )  # fmt: skip
     n = life.synapses
     return LifeResult(
         results, exploded, clipped.mean(axis=1), int(applications) * n, int(native) * n
     )
+
+
+def genes_of(life: Lifetime, programs: Sequence[Program]) -> NDArray[Any]:
+    """Return the genes (P, g) that the life's buffers begin at, in its type.
+
+    Raises:
+        InputError: a candidate has fewer than the life reads.
+    """
+    fewest = min(len(program.genes) for program in programs)
+    if fewest < life.n_genes:
+        raise InputError(f"this life needs {life.n_genes} genes, a candidate has {fewest}.")
+    return np.stack([program.genes[: life.n_genes] for program in programs]).astype(life.dtype)
 
 
 @lru_cache(maxsize=16)

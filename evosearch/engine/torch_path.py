@@ -18,7 +18,7 @@ from evosearch.engine import phases as ph
 from evosearch.engine import philox
 from evosearch.engine.lifetime import Lifetime, MapSite, RuleSite
 from evosearch.engine.program import Level, Program
-from evosearch.engine.run import LifeResult
+from evosearch.engine.run import LifeResult, genes_of
 from evosearch.errors import InputError
 from evosearch.rules.primitives import PRIMITIVES
 from evosearch.rules.torch_functions import BY_OP
@@ -92,6 +92,7 @@ class _Batch:
         constants = np.stack([program.constant_value for program in programs])
         self.constants = self._tensor(constants.reshape(len(programs), 1, 1, 1, -1))
         self.eta = self._tensor(eta.reshape(-1, 1, 1, 1))
+        self.genes = self._tensor(genes_of(life, programs))
         self.tables = [self._tensor(table) for table in life.tables]
         self.buffers: dict[int, Tensor] = {}
         self.exploded = torch.full(self.size, -1, dtype=torch.int64, device=device)
@@ -102,6 +103,10 @@ class _Batch:
         """Run all phases; return the rule applications that lives made."""
         for birth in self.life.births:
             self._load(birth, 0)
+        for each in self.life.inherited:
+            values = self.genes[:, None, torch.as_tensor(each.genes, device=self.device)]
+            shape = (*self.size, each.buffer.n_out, each.buffer.n_in)
+            self._write(each.buffer.start, values.expand(*self.size, -1).reshape(shape))
         for site in self.life.sites:
             self._write(site.birth.start, self._read(site.matrix.start, site.matrix))
         self._run(0, len(self.life.phases), [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evosearch.config import Config, RuleConfig
-from evosearch.engine.program import Level, Terminal
+from evosearch.engine.program import Level, Program, Terminal
 from evosearch.errors import EvosearchError, InputError, unknown_name
 from evosearch.outcome import Lived
 from evosearch.problem.base import Chunk, Draws, Problem
+from evosearch.rules.genes import Gene, split_genes
 from evosearch.rules.parser import parse
 from evosearch.rules.rule import Rule
 from evosearch.tasks.base import RuleTask
@@ -34,6 +36,7 @@ class RuleProblem(Problem):
 
     Attributes:
         terminals: all that the task offers to rules.
+        genes: numbers that are searched along with the rule.
         known: known rules to compare with, by name.
         known_scale: the step size factor of each, None for the best on validation draws.
     """
@@ -71,12 +74,12 @@ class RuleProblem(Problem):
         Raises:
             InputError: the problem does not admit it, or a value of it is wrong.
         """
-        from evosearch.spaces import CoefficientSpace, RuleSpace, TableSpace
+        from evosearch.spaces import CoefficientSpace, GenomeSpace, RuleSpace, TableSpace
 
         rule = self.rule
         try:
             if representation == "tree":
-                return RuleSpace(
+                tree = RuleSpace(
                     rule.terminals,
                     rule.functions,
                     constants=rule.constants,
@@ -84,12 +87,16 @@ class RuleProblem(Problem):
                     max_size=rule.max_size,
                     form=rule.form,
                 )
+                return GenomeSpace(tree, self.genes) if self.genes else tree
             if representation not in self.config.representations:
                 known = ["tree", *self.config.representations]
                 raise unknown_name("representation", representation, known)
             values = dict(self.config.representations[representation])
-            space = {"coefficients": CoefficientSpace, "table": TableSpace}[representation]
-            return space(**values, form=rule.form)
+            if representation == "coefficients":
+                return CoefficientSpace(**values, form=rule.form, genes=self.genes)
+            if self.genes:
+                raise InputError(f"a table has no genes, but rule.genes is {list(rule.genes)}.")
+            return TableSpace(**values, form=rule.form)
         except InputError as error:
             section = "rule" if representation == "tree" else f"representations.{representation}"
             raise InputError(f"{self.source}: {section}: {error}") from None
@@ -140,11 +147,10 @@ class RuleProblem(Problem):
             InputError: a rule reads what the task does not offer.
         """
         from evosearch.engine.run import run_lifetimes
-        from evosearch.rules.lower import lower
 
         lifetimes = self.lifetimes(draws)
         lowered = {id(rule): rule for rule in candidates}
-        programs = {key: lower(rule, self.terminals) for key, rule in lowered.items()}
+        programs = {key: self.program(rule) for key, rule in lowered.items()}
         batch = [programs[id(rule)] for rule in candidates]
         eta = self.step_size(draws.split) * np.asarray(scales, dtype=np.float64)
         results = [run_lifetimes(life, batch, eta, device=device) for life in lifetimes]
@@ -162,9 +168,22 @@ class RuleProblem(Problem):
             scores.metrics,
         )
 
+    def program(self, rule: Rule) -> Program:
+        """Return what the engine runs for a rule.
+
+        Raises:
+            InputError: the rule reads what the task does not offer, or a gene is out of range.
+        """
+        from evosearch.rules.lower import lower
+
+        own, genes = split_genes(rule, self._all_genes)
+        return replace(lower(own, self.terminals), genes=genes)
+
     def read(self, text: str) -> Rule:
-        """Parse a rule over the terminals that the task offers."""
-        return parse(text, terminals=[terminal.name for terminal in self.terminals])
+        """Parse a rule over the terminals that the task offers, with genes of the task."""
+        rule = parse(text, terminals=[terminal.name for terminal in self.terminals])
+        split_genes(rule, self._all_genes)
+        return rule
 
     def write(self, candidate: Rule) -> str:
         """Return the text of a rule."""
@@ -189,7 +208,7 @@ class RuleProblem(Problem):
             return rule
         if name.isidentifier() and name not in names:
             raise unknown_name("rule", name, {*KNOWN, *self.known})
-        return parse(text, terminals=names)
+        return self.read(text)
 
     def known_candidate(self, name: str) -> Rule | None:
         """Return a known rule; None where the section gives a figure alone."""
@@ -200,6 +219,7 @@ class RuleProblem(Problem):
 
     def _check_task(self) -> None:
         self.terminals = self._catalogue()
+        self._all_genes, self.genes = self._gene_catalogue()
         self.known = self._read_known()
         self._check_rule()
 
@@ -220,6 +240,15 @@ class RuleProblem(Problem):
                 error = unknown_name("terminal", name, names)
                 raise InputError(f"{self.source}: rule.terminals: {error}")
         return task.terminals
+
+    def _gene_catalogue(self) -> tuple[tuple[Gene, ...], tuple[Gene, ...]]:
+        """Return all genes of the task, and those that are searched."""
+        task = self._task_class() if self.is_compiled else None
+        known = {gene.name: gene for gene in (task.genes if task is not None else ())}
+        for name in self.rule.genes:
+            if name not in known:
+                raise InputError(f"{self.source}: rule.genes: {unknown_name('gene', name, known)}")
+        return tuple(known.values()), tuple(known[name] for name in self.rule.genes)
 
     def _projection(self) -> Projection:
         from evosearch.engine.lifetime import Projection

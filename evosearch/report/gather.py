@@ -80,7 +80,7 @@ def weight_paths(
         rules[str(run.ceiling_name)] = (reference, scale)
     eta = problem.step_size("test")
     return {
-        name: trace_weights(life, rule, eta * scale, terminals=problem.terminals)
+        name: trace_weights(life, problem.program(rule), eta * scale)
         for name, (rule, scale) in rules.items()
     }
 

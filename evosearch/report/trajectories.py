@@ -17,28 +17,21 @@ from evosearch.engine import phases as ph
 
 if TYPE_CHECKING:
     from evosearch.engine.lifetime import Buffer, Lifetime
-    from evosearch.engine.program import Terminal
-    from evosearch.rules.rule import Rule
+    from evosearch.engine.program import Program
 
 FloatArray = NDArray[np.float64]
 N_POINTS = 48
 
 
 def trace_weights(
-    life: Lifetime,
-    rule: Rule,
-    eta: float,
-    *,
-    terminals: Sequence[Terminal],
-    n_points: int = N_POINTS,
+    life: Lifetime, program: Program, eta: float, *, n_points: int = N_POINTS
 ) -> tuple[FloatArray, FloatArray]:
     """Live one life again and again, each time a little longer, and collect the weights.
 
     Args:
         life: a built life; only its first draw is shown.
-        rule: governs the life.
+        program: the rule that governs the life.
         eta: step size.
-        terminals: the problem's terminals.
         n_points: moments to show, birth and end included.
 
     Returns:
@@ -46,12 +39,10 @@ def trace_weights(
         where a weight ceases to be finite.
     """
     from evosearch.engine.run import run_lifetimes
-    from evosearch.rules.lower import lower
 
     total = life.n_rule_applications
     steps = np.unique(np.linspace(1, total, max(2, n_points - 1)).round().astype(np.int64))
-    program = lower(rule, terminals)
-    rows = [_birth(life)]
+    rows = [_birth(life, program)]
     for n in steps:
         cut = replace(life, phases=first_applications(life.phases, int(n)), outputs=_weights(life))
         result = run_lifetimes(cut, [program], eta)
@@ -65,9 +56,12 @@ def _weights(life: Lifetime) -> tuple[Buffer, ...]:
     return (life.sites[0].matrix,)
 
 
-def _birth(life: Lifetime) -> FloatArray:
-    """Return the initial weights of the first draw, zero where the life loads none."""
+def _birth(life: Lifetime, program: Program) -> FloatArray:
+    """Return the initial weights of the first draw, zero where the life gives none."""
     matrix = life.sites[0].matrix
+    for each in life.inherited:
+        if each.buffer == matrix:
+            return program.genes[each.genes]
     for row in life.births:
         if row[ph.A] == matrix.start:
             number = int(row[ph.C])

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from evosearch.errors import InputError
 from evosearch.outcome import FloatArray
+from evosearch.search.base import State, restore_rng, rng_state
 from evosearch.search.cma_constants import cma_constants
 
 Status: TypeAlias = Literal[
@@ -22,6 +23,10 @@ BatchLoss: TypeAlias = Callable[[FloatArray, IndexArray], ArrayLike]
 """``fun(points (a, population, d), which (a,)) -> losses (a, population)``: the points of those
 searches that still run, and their positions among all."""
 
+_ARRAYS = (
+    "mean", "sigma", "sigma0", "path_sigma", "path_c", "covariance", "axes", "lengths", "z",
+    "history", "n_failures",
+)  # fmt: skip
 _STREAM = 0xBA7C4  # apart from the numbers of other searches with the same seed
 _NUMBERS_AHEAD, _GENERATIONS_AHEAD = 2**13, 32
 _LARGEST_CONDITION = 1e14
@@ -164,6 +169,36 @@ class BatchedCmaEs:
         """Return the best points so far."""
         found = self._found
         return Minima(found.x.copy(), found.loss.copy(), found.evaluations.copy(), (*self._status,))
+
+    def state_dict(self) -> State:
+        """Return all that changes, between ``tell`` and ``ask``."""
+        found = self._found
+        return {
+            "rngs": [rng_state(rng) for rng in self._rngs],
+            "arrays": {name: getattr(self, f"_{name}").copy() for name in _ARRAYS},
+            "found": {
+                "x": found.x.copy(),
+                "loss": found.loss.copy(),
+                "evaluations": found.evaluations.copy(),
+            },
+            "active": self.active.copy(),
+            "status": list(self._status),
+            "counts": [self._n_generations, self._n_decomposed_at, self._n_z_used],
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on as the searches that wrote ``state``, made with the same arguments."""
+        self._rngs = self._rngs[: len(state["rngs"])]
+        for rng, own in zip(self._rngs, state["rngs"], strict=True):
+            restore_rng(rng, own)
+        for name in _ARRAYS:
+            setattr(self, f"_{name}", np.array(state["arrays"][name]))
+        found = {name: np.array(values) for name, values in state["found"].items()}
+        self._found = Minima(**found, status=())
+        self.active = np.array(state["active"], dtype=np.int64)
+        self._status = list(state["status"])
+        self._n_generations, self._n_decomposed_at, self._n_z_used = state["counts"]
+        self._steps = self._steps[:0]
 
     def _draw(self) -> None:
         """Draw normal numbers of several generations, each search from its own generator."""

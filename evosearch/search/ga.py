@@ -55,7 +55,7 @@ class GeneticAlgorithm(Search):
     """
 
     name = "ga"
-    space_kinds = ("rule", "coefficients", "table", "vector")
+    space_kinds = ("rule", "genome", "coefficients", "table", "vector")
     Settings = GaSettings
 
     def __init__(self, space: Any, *, seed: int = 0, **settings: Any) -> None:

@@ -29,7 +29,7 @@ class RandomSearch(Search):
     """
 
     name = "random"
-    space_kinds = ("rule", "coefficients", "table", "vector")
+    space_kinds = ("rule", "genome", "coefficients", "table", "vector")
 
     def __init__(self, space: Any, *, seed: int = 0, **settings: Any) -> None:
         super().__init__(space, seed=seed, **settings)

@@ -2,12 +2,15 @@
 
 from evosearch.spaces.base import SequentialSpace, Space
 from evosearch.spaces.coefficients import CoefficientSpace
+from evosearch.spaces.genome import Genome, GenomeSpace
 from evosearch.spaces.rule import RuleSpace
 from evosearch.spaces.table import TableSpace
 from evosearch.spaces.vector import VectorSpace
 
 __all__ = [
     "CoefficientSpace",
+    "Genome",
+    "GenomeSpace",
     "RuleSpace",
     "SequentialSpace",
     "Space",

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from evosearch.errors import InputError
 from evosearch.outcome import FloatArray
 from evosearch.rules.expression import Expression, Node, joined
+from evosearch.rules.genes import Gene, with_genes
 from evosearch.rules.parser import parse_expression
 from evosearch.rules.rule import Rule
 from evosearch.spaces.vector import VectorSpace
+
+_GENE_STEP = 0.2
+"""Part of a gene's range that a step of sigma0 moves it by."""
 
 
 class CoefficientSpace(VectorSpace):
@@ -23,6 +29,8 @@ class CoefficientSpace(VectorSpace):
         bound: coefficients lie in [-bound, bound]; None for no bound.
         l1: what a search takes off the fitness for each unit of sum |c_k|, at least 0.
         form: ``"increment"`` or ``"absolute"``.
+        genes: further numbers of a candidate, which follow the coefficients in a vector; steps
+            of ``sigma0`` move them by a fifth of their range.
 
     Raises:
         InputError: an empty basis, a term that is no rule text, or a number out of range.
@@ -44,6 +52,7 @@ class CoefficientSpace(VectorSpace):
         bound: float | None = None,
         l1: float = 0.0,
         form: str = "increment",
+        genes: Sequence[Gene] = (),
     ) -> None:
         if not basis:
             raise InputError("the basis of a coefficient space is empty; give at least one term.")
@@ -57,17 +66,31 @@ class CoefficientSpace(VectorSpace):
         )
         self.form = form
         self.l1 = float(l1)
-        low = None if bound is None else -bound
-        super().__init__(len(self.basis), low=low, high=bound, sigma0=sigma0)
+        self.genes = tuple(genes)
+        self._stretch = _GENE_STEP / sigma0
+        places = np.array([gene.place(gene.start) for gene in self.genes])
+        free = np.full(len(self.basis), np.inf if bound is None else bound)
+        super().__init__(
+            len(self.basis) + len(self.genes),
+            low=np.concatenate([-free, -places / self._stretch]),
+            high=np.concatenate([free, (1.0 - places) / self._stretch]),
+            sigma0=sigma0,
+        )
 
     def decode(self, genotype: FloatArray) -> Rule:
-        """Return the sum as a rule; terms with coefficient zero are left out."""
+        """Return the sum as a rule, with its genes; terms with coefficient zero are left out."""
+        n = len(self.basis)
         terms = [
             _scaled(float(coefficient), term)
-            for coefficient, term in zip(genotype, self.basis, strict=True)
+            for coefficient, term in zip(genotype[:n], self.basis, strict=True)
             if coefficient != 0.0
         ]
-        return Rule(sum_of(terms), form=self.form)
+        rule = Rule(sum_of(terms), form=self.form)
+        values = [
+            gene.at(gene.place(gene.start) + self._stretch * step)
+            for gene, step in zip(self.genes, genotype[n:].tolist(), strict=True)
+        ]
+        return with_genes(rule, self.genes, values)
 
 
 def _scaled(coefficient: float, term: Expression) -> tuple[Node, ...]:

@@ -24,6 +24,7 @@ from evosearch.registry import Registry
 if TYPE_CHECKING:
     from evosearch.engine.lifetime import Lifetime, Projection
     from evosearch.engine.run import LifeResult
+    from evosearch.rules.genes import Gene
 
 Key: TypeAlias = tuple[int, ...]
 
@@ -69,10 +70,12 @@ class RuleTask(ABC):
     Attributes:
         terminals: the catalogue of terminals; a problem chooses some of them.
         worst: the least fitness of a lifetime that stayed finite.
+        genes: numbers that a candidate may carry beside its rule; see ``b.inherited``.
     """
 
     Settings: ClassVar[type[TaskSettings]] = TaskSettings
     terminals: ClassVar[tuple[Terminal, ...]]
+    genes: ClassVar[tuple[Gene, ...]] = ()
     worst: float
 
     def __init__(self, settings: Any, *, dtype: str, projection: Projection) -> None:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import io
-import json
-
 import numpy as np
 
 from evosearch.outcome import OK, Evaluation
+from evosearch.rules.genes import Gene
 from evosearch.search.semantics import probe_values
-from evosearch.spaces import CoefficientSpace, RuleSpace, TableSpace, VectorSpace
+from evosearch.spaces import CoefficientSpace, GenomeSpace, RuleSpace, TableSpace, VectorSpace
+from evosearch.store.records import state_from_text, state_to_text
 
 N_DRAWS = 4
 TARGET_TABLE = np.array([1, -1, 0, 1, 1, -1], dtype=np.int8)
 ENTRIES = ("w", "pre", "post", "w*pre", "w*post", "pre*post")
 
-SPACES = {
-    "rule": lambda: RuleSpace(
+GENES = (Gene("decay", 0.0, 1.0, 0.5), Gene("gain", 0.1, 10.0, 1.0, is_log=True))
+
+
+def rules():
+    """Return a space of rules."""
+    return RuleSpace(
         ("w", "pre", "post"), ("add", "sub", "mul", "tanh"), constants=(1.0,),
         ephemeral=(-2.0, 2.0), max_size=15,
-    ),
+    )  # fmt: skip
+
+
+SPACES = {
+    "rule": rules,
+    "genome": lambda: GenomeSpace(rules(), GENES),
     "table": lambda: TableSpace(ENTRIES),
     "vector": lambda: VectorSpace(3, low=-4.0, high=4.0),
     "coefficients": lambda: CoefficientSpace(ENTRIES, sigma0=0.5, bound=3.0, l1=0.001),
@@ -55,6 +63,9 @@ def failed(candidates, fitness=-np.inf):
 
 def losses(space, candidate):
     """Return how far a candidate is from what the tests look for, on each draw (D,)."""
+    if space.kind == "genome":
+        far = np.abs(np.array(candidate.places) - 0.8).sum()
+        return losses(space.rules, candidate.rule) + far
     if space.kind == "rule":
         w, pre, post = (probe_values(space.decode_text(name)) for name in ("w", "pre", "post"))
         error = probe_values(candidate) - post * (pre - 0.5 * post * w)
@@ -97,13 +108,5 @@ def drive(search, n_generations):
 
 
 def stored(state):
-    """Write a state as runs do, arrays as npz and the rest as JSON; return what reads back."""
-    arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
-    assert all(value.dtype.kind in "biuf" for value in arrays.values()), "only plain numbers"
-    rest = {name: value for name, value in state.items() if name not in arrays}
-    file = io.BytesIO()
-    np.savez(file, **arrays)
-    file.seek(0)
-    with np.load(file, allow_pickle=False) as loaded:
-        read = {name: loaded[name] for name in loaded.files}
-    return {**read, **json.loads(json.dumps(rest, allow_nan=False))}
+    """Write a state as runs do, and return what reads back."""
+    return state_from_text(state_to_text(state))
