@@ -450,9 +450,10 @@ def list_tasks() -> Table:
     for name in TASKS.names():
         cls = TASKS.get(name)
         terminals = tuple(terminal.name for terminal in getattr(cls, "terminals", ()))
-        rows.append((name, terminals or ("vectors",), _first_line(cls)))
-    rows += [(bed.name, ("learners",), bed.title) for bed in BEDS.values()]
-    return Table("tasks", ("name", "terminals", "what it is"), tuple(rows))
+        genes = tuple(gene.name for gene in getattr(cls, "genes", ()))
+        rows.append((name, terminals or ("vectors",), genes, _first_line(cls)))
+    rows += [(bed.name, ("learners",), (), bed.title) for bed in BEDS.values()]
+    return Table("tasks", ("name", "terminals", "genes", "what it is"), tuple(rows))
 
 
 def list_learners() -> Table:

@@ -49,6 +49,7 @@ clip = [-5.0, 5.0]       # weights stay in this range
 # row_norm = 1.0         # the weights into each unit are scaled to this length
 # zero_diagonal = true   # no unit is joined to itself
 # sign = true            # weights keep the sign that they start with
+# genes = ["decay"]      # numbers of the task that are searched along with the rule
 dtype = "float32"        # or "float64"
 
 # Disjoint sets of draws: the search sees the first, the champion is chosen on the second, and the
