@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from evosearch.halloffame import Entry
+from evosearch.robustness import ablations, transplants
 from evosearch.rules.rule import Rule
 from evosearch.scoring import KnownScore, known_scores, normalise, score_on
 from evosearch.store import ValidationRow
@@ -51,9 +52,26 @@ def conclude(loop: SearchLoop, evaluator: Evaluator) -> dict[str, Any]:
         "metrics": metrics,
         "normalised_test": _normalised(problem, known, test),
         **_spellings(loop.read(winner.text)),
+        **_robustness(evaluator, problem, loop.read(winner.text), winner.scale, known),
     }
     result |= _success(loop, known, winner, test)
     return plain(result)
+
+
+def _robustness(
+    evaluator: Evaluator,
+    problem: Problem,
+    champion: Any,
+    scale: float,
+    known: dict[str, KnownScore],
+) -> dict[str, Any]:
+    """Return the transplant and the leak test; nothing for vectors and tasks of the user's own."""
+    if not isinstance(champion, Rule) or not problem.is_compiled:
+        return {}
+    return {
+        "transplants": transplants(evaluator, problem, champion, scale, known),
+        "ablations": ablations(evaluator, problem, champion, scale),
+    }
 
 
 def _normalised(problem: Problem, known: dict[str, KnownScore], test: float) -> float | None:

@@ -44,6 +44,8 @@ class Champion:
         scale: factor of the step size that goes with it.
         normalised_test: 0 at the floor, 1 at the ceiling.
         metrics: further figures on test draws.
+        transplants: by further split, the fitness of ``champion``, ``floor`` and ``ceiling``.
+        ablations: by terminal, its fitness on validation draws where that is held at zero.
     """
 
     text: str
@@ -54,6 +56,8 @@ class Champion:
     scale: float
     normalised_test: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    transplants: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    ablations: Mapping[str, float | None] = field(default_factory=dict)
 
 
 class Run:
@@ -265,6 +269,8 @@ class Run:
                 "size": champion.size,
                 "fitness": dict(champion.fitness),
                 "normalised_test": champion.normalised_test,
+                "transplants": {name: dict(row) for name, row in champion.transplants.items()},
+                "ablations": dict(champion.ablations),
             }
         return plain(
             {

@@ -48,6 +48,9 @@ def print_run(run: Any, *, report: Path | None = None) -> None:
         console.print(f"  {label:<12} {text}", soft_wrap=True)
     console.print()
     console.print(rich_table(score_table(run)))
+    for table in (transplants_table(run), ablations_table(run)):
+        if len(table):
+            console.print(rich_table(table))
     front = pareto_table(run)
     if len(front) and not _is_of_vectors(run):
         console.print(rich_table(front))
@@ -152,6 +155,27 @@ def pareto_table(run: Any) -> Table:
     more = f" (the {MAX_PARETO_ROWS} smallest of {len(front)})" if len(front) > len(shown) else ""
     title = f"Pareto front of fitness and size{more}"
     return Table(title, ("size", "search", "validation", "rule"), rows)
+
+
+def transplants_table(run: Any) -> Table:
+    """Return how the champion does on other splits than it was chosen by, floor and ceiling too."""
+    rows = tuple(
+        (split, row["champion"], row["floor"], row["ceiling"])
+        for split, row in _of_champion(run, "transplants").items()
+    )
+    return Table("other draws than searched", ("split", "champion", "floor", "ceiling"), rows)
+
+
+def ablations_table(run: Any) -> Table:
+    """Return how the champion does without each terminal that it reads, by rising fitness."""
+    found = _of_champion(run, "ablations")
+    rows = tuple(sorted(found.items(), key=lambda row: _key(row[1])))
+    return Table("without what it reads", ("held at zero", "validation"), rows)
+
+
+def _of_champion(run: Any, name: str) -> Mapping[str, Any]:
+    champion = getattr(run, "champion", None)
+    return getattr(champion, name, None) or {}
 
 
 def print_score(score: Score) -> None:

@@ -112,6 +112,7 @@ def run_page(view: RunView) -> str:
             _formulas(view),
             _curves(view),
             _held_out(view),
+            _robustness(view),
             _pareto(view),
             _surface(view),
             _lifetime(view),
@@ -219,6 +220,32 @@ def _held_out(view: RunView) -> str:
         paragraph(f"Champion: {splits}. Test draws were scored once, after the search."),
         table(columns, rows, champion=index),
     )
+
+
+def _robustness(view: RunView) -> str:
+    """Return the transplant and the leak test."""
+    champion = view.facts["champion"]
+    elsewhere, without = champion.get("transplants") or {}, champion.get("ablations") or {}
+    parts = []
+    if elsewhere:
+        rows = [
+            (split, *(_number(row[place]) for place in ("champion", "floor", "ceiling")))
+            for split, row in elsewhere.items()
+        ]
+        parts += [
+            paragraph("On draws of other kinds than the search and the choice of champion saw:"),
+            table(("split", "champion", "floor", "ceiling"), rows),
+        ]
+    if without:
+        ordered = sorted(without.items(), key=lambda row: _rankable(row[1]))
+        parts += [
+            paragraph(
+                "With one terminal held at zero, on validation draws. A rule whose teacher is "
+                "taken away must fall to the floor; where it does not, something else tells it."
+            ),
+            table(("without", "validation"), [(name, _number(value)) for name, value in ordered]),
+        ]
+    return section("Elsewhere, and without what it reads", *parts)
 
 
 def _rankable(value: Any) -> float:
