@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from evosearch.evaluation import Evaluator as Evaluator
     from evosearch.minimize import minimize as minimize
     from evosearch.outcome import Evaluation as Evaluation
+    from evosearch.regressor import SymbolicRegressor as SymbolicRegressor
     from evosearch.rules.library import known_rule as known_rule
     from evosearch.rules.parser import parse as parse
     from evosearch.rules.rule import Rule as Rule
@@ -72,6 +73,7 @@ _HOMES = {
     "Evaluator": "evosearch.evaluation",
     "minimize": "evosearch.minimize",
     "Evaluation": "evosearch.outcome",
+    "SymbolicRegressor": "evosearch.regressor",
     "known_rule": "evosearch.rules.library",
     "parse": "evosearch.rules.parser",
     "Rule": "evosearch.rules.rule",
@@ -85,6 +87,7 @@ __all__ = [
     "InputError",
     "LearnerClassifier",
     "Rule",
+    "SymbolicRegressor",
     "compare",
     "evaluate",
     "export",

@@ -31,7 +31,9 @@ class RuleConfig(Section):
     """What a rule may be made of, and how it acts on weights."""
 
     form: Literal["increment", "absolute"] = "increment"
-    terminals: tuple[str, ...] = Field(min_length=1)
+    terminals: tuple[str, ...] = Field(
+        description="names that rules may read; none: all columns, where the task has a table"
+    )
     functions: tuple[str, ...] = Field(("add", "sub", "mul"), min_length=1)
     constants: tuple[Number, ...] = ()
     ephemeral: tuple[Number, Number] | None = None
@@ -123,7 +125,7 @@ class SearchConfig(Section):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     budget: int = Field(ge=1, le=10**12)
-    representation: Literal["tree", "coefficients", "table", "vector"] = "tree"
+    representation: Literal["tree", "formula", "coefficients", "table", "vector"] = "tree"
     draws: int | None = Field(None, ge=1, le=1_000_000)
     is_fresh: bool | None = None
 
@@ -187,6 +189,7 @@ class Config(Section):
         return tomli_w.dumps(_without_none(self.model_dump(by_alias=True, mode="python")))
 
 
+_OF_RULES = "tree, formula, coefficients, table"
 REPRESENTATIONS: dict[str, type[Section]] = {
     "coefficients": CoefficientsConfig,
     "table": TableConfig,
@@ -361,11 +364,11 @@ def _check_names(config: Config, source: str) -> None:
     for name, search in config.searches.items():
         used = search.representation
         if (used == "vector") != (config.vector is not None):
-            allowed = "vector" if config.vector is not None else "tree, coefficients, table"
+            allowed = "vector" if config.vector is not None else _OF_RULES
             raise InputError(
                 f"{source}: searches.{name}.representation is {used!r}; here it is {allowed}."
             )
-        if used not in ("tree", "vector") and used not in config.representations:
+        if used in REPRESENTATIONS and used not in config.representations:
             raise InputError(
                 f"{source}: searches.{name}.representation is {used!r}, but there is no table "
                 f"[representations.{used}]."

@@ -147,13 +147,15 @@ class SearchLoop:
 
     def step(self) -> str | None:
         """Make one generation; return what ends the run where there is none to make."""
+        before = self.search.n_inside
         genotypes = self.search.ask()
-        room = (self.plan.budget - self.last.evaluations) // len(self._scales)
+        n_inside = self.search.n_inside - before
+        room = (self.plan.budget - self.last.evaluations - n_inside) // len(self._scales)
         if not genotypes:
             return DONE
         if room < 1:
             return BUDGET
-        self._generation(genotypes[:room])
+        self._generation(genotypes[:room], n_inside)
         return None
 
     def validate(self, entries: Sequence[Entry], evaluations: int) -> list[ValidationRow]:
@@ -208,11 +210,12 @@ class SearchLoop:
         rows = [row for row in self.validated.values() if math.isfinite(row.fitness)]
         return min(rows, key=lambda row: (price * row.size - row.fitness, row.size), default=None)
 
-    def _generation(self, genotypes: Sequence[Any]) -> None:
+    def _generation(self, genotypes: Sequence[Any], n_inside: int) -> None:
         number = self.last.generation + 1
         draws = self._draws(number)
         candidates = [self.search.space.decode(genotype) for genotype in genotypes]
         evaluation = self._evaluator.evaluate(candidates, draws, scales=self._scales)
+        evaluation = replace(evaluation, cost=evaluation.cost + n_inside)
         if not self._needs_draws:
             evaluation = replace(evaluation, per_draw=np.empty((len(candidates), 0)))
         rows = self._rows(genotypes, candidates, evaluation)

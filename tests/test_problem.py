@@ -110,6 +110,8 @@ def test_scores_depend_on_neither_the_batch_nor_its_order(name):
     texts = ["pre*post", "w - w", "pre - w", "pre*post - w", "post*post*w"]
     if name == "discrete_table":
         texts = [rule.text for rule in problem.known.values()]
+    if name == "regression":
+        texts = ["x", "x*x", "exp(x) - x", "sin(x)", "2"]
     rules = [problem.read(text) for text in texts]
     whole = problem.score(rules, np.ones(len(rules)), draws)
     order = np.random.default_rng(0).permutation(len(rules))

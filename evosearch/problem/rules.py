@@ -20,11 +20,13 @@ from evosearch.rules.genes import Gene, split_genes
 from evosearch.rules.parser import parse
 from evosearch.rules.rule import Rule
 from evosearch.tasks.base import RuleTask
+from evosearch.tasks.rows import RowTask, with_weight
 
 if TYPE_CHECKING:
     from evosearch.engine.lifetime import Lifetime, Projection
     from evosearch.search.base import Search
     from evosearch.spaces.base import Space
+    from evosearch.spaces.rule import RuleSpace
 
 _USER_LEVELS = {"pre": Level.PRE, "post": Level.POST, "mod": Level.NETWORK}
 _MAX_BUILT = 4
@@ -59,6 +61,11 @@ class RuleProblem(Problem):
         return self.rule.dtype
 
     @property
+    def has_rows(self) -> bool:
+        """Whether rules are formulas that are scored on a table."""
+        return self.is_compiled and issubclass(self._task_class(), RowTask)
+
+    @property
     def eta_factors(self) -> tuple[float, ...]:
         """Factors of the step size at which rules are scored."""
         return self.rule.eta_factors
@@ -74,22 +81,17 @@ class RuleProblem(Problem):
         Raises:
             InputError: the problem does not admit it, or a value of it is wrong.
         """
-        from evosearch.spaces import CoefficientSpace, GenomeSpace, RuleSpace, TableSpace
+        from evosearch.spaces import CoefficientSpace, GenomeSpace, TableSpace
 
         rule = self.rule
+        is_of_trees = representation == "tree" or (representation == "formula" and self.has_rows)
         try:
-            if representation == "tree":
-                tree = RuleSpace(
-                    rule.terminals,
-                    rule.functions,
-                    constants=rule.constants,
-                    ephemeral=rule.ephemeral,
-                    max_size=rule.max_size,
-                    form=rule.form,
-                )
+            if is_of_trees:
+                tree = self._tree_space(is_formula=representation == "formula")
                 return GenomeSpace(tree, self.genes) if self.genes else tree
             if representation not in self.config.representations:
-                known = ["tree", *self.config.representations]
+                trees = ["tree", "formula"] if self.has_rows else ["tree"]
+                known = [*trees, *self.config.representations]
                 raise unknown_name("representation", representation, known)
             values = dict(self.config.representations[representation])
             if representation == "coefficients":
@@ -98,8 +100,29 @@ class RuleProblem(Problem):
                 raise InputError(f"a table has no genes, but rule.genes is {list(rule.genes)}.")
             return TableSpace(**values, form=rule.form)
         except InputError as error:
-            section = "rule" if representation == "tree" else f"representations.{representation}"
+            section = "rule" if is_of_trees else f"representations.{representation}"
             raise InputError(f"{self.source}: {section}: {error}") from None
+
+    def _tree_space(self, *, is_formula: bool) -> RuleSpace:
+        """Return the trees over the chosen terminals; of formulas with the rows of the search."""
+        from evosearch.spaces import FormulaSpace, RuleSpace
+
+        rule = self.rule
+        names = rule.terminals or tuple(terminal.name for terminal in self.terminals)
+        settings: dict[str, Any] = {
+            "constants": rule.constants,
+            "ephemeral": rule.ephemeral,
+            "max_size": rule.max_size,
+            "form": rule.form,
+        }
+        if not is_formula:
+            return RuleSpace(names, rule.functions, **settings)
+        task = self.task("search")
+        assert isinstance(task, RowTask), "a problem with rows has a task of rows"
+        (key,) = self.draws("search", count=1).keys
+        rows = task.rows(key, "search")
+        columns = rows.columns[[rows.names.index(name) for name in names]]
+        return FormulaSpace(names, rule.functions, columns, rows.target, **settings)
 
     def step_size(self, split: str) -> float:
         """Return the step size on a split."""
@@ -114,7 +137,7 @@ class RuleProblem(Problem):
 
     def prepare(self, draws: Draws, device: str = "cpu") -> None:
         """Build the lifetimes of ``draws`` now, e.g. before threads share them."""
-        if self.is_compiled:
+        if self.is_compiled and not self.has_rows:
             self.lifetimes(draws)
 
     def lifetimes(self, draws: Draws) -> list[Lifetime]:
@@ -148,10 +171,12 @@ class RuleProblem(Problem):
         """
         from evosearch.engine.run import run_lifetimes
 
-        lifetimes = self.lifetimes(draws)
         lowered = {id(rule): rule for rule in candidates}
         programs = {key: self.program(rule) for key, rule in lowered.items()}
         batch = [programs[id(rule)] for rule in candidates]
+        if self.has_rows:
+            return self._score_rows(batch, draws)
+        lifetimes = self.lifetimes(draws)
         eta = self.step_size(draws.split) * np.asarray(scales, dtype=np.float64)
         results = [run_lifetimes(life, batch, eta, device=device) for life in lifetimes]
         scores = self.task(draws.split).score(results, lifetimes, draws.keys)
@@ -168,6 +193,19 @@ class RuleProblem(Problem):
             scores.metrics,
         )
 
+    def _score_rows(self, programs: Sequence[Program], draws: Draws) -> Chunk:
+        """Score formulas on the tables of draws."""
+        task = self.task(draws.split)
+        assert isinstance(task, RowTask), "a problem with rows has a task of rows"
+        scores = task.score_programs(programs, draws.keys, draws.split)
+        return Chunk(
+            scores.per_draw,
+            self.aggregate(scores.per_draw),
+            scores.exploded.mean(axis=1),
+            Lived(),
+            scores.metrics,
+        )
+
     def program(self, rule: Rule) -> Program:
         """Return what the engine runs for a rule.
 
@@ -177,7 +215,8 @@ class RuleProblem(Problem):
         from evosearch.rules.lower import lower
 
         own, genes = split_genes(rule, self._all_genes)
-        return replace(lower(own, self.terminals), genes=genes)
+        terminals = with_weight(self.terminals) if self.has_rows else self.terminals
+        return replace(lower(own, terminals), genes=genes)
 
     def read(self, text: str) -> Rule:
         """Parse a rule over the terminals that the task offers, with genes of the task."""
@@ -227,6 +266,7 @@ class RuleProblem(Problem):
         """Return all terminals that the task offers, those of the rule section first checked."""
         chosen = self.rule.terminals
         if not self.is_compiled:
+            self._check_some_terminals()
             return tuple(Terminal(name, _USER_LEVELS.get(name, Level.SYNAPSE)) for name in chosen)
         task = self._task_class()
         if not issubclass(task, RuleTask):
@@ -234,12 +274,27 @@ class RuleProblem(Problem):
                 f"{self.source}: task.kind {self.config.task_kind!r} scores vectors, not rules; "
                 "replace the section [rule] by [vector]."
             )
-        names = [terminal.name for terminal in task.terminals]
+        offered = self._offered(task)
+        names = [terminal.name for terminal in offered]
         for name in chosen:
             if name not in names:
                 error = unknown_name("terminal", name, names)
                 raise InputError(f"{self.source}: rule.terminals: {error}")
-        return task.terminals
+        return offered
+
+    def _offered(self, task: type[RuleTask]) -> tuple[Terminal, ...]:
+        """Return the terminals of a task, or the columns of its table."""
+        if not issubclass(task, RowTask):
+            self._check_some_terminals()
+            return task.terminals
+        try:
+            return task.terminals_of(self._task_settings("search"))
+        except InputError as error:
+            raise InputError(f"{self.source}: task: {error}") from None
+
+    def _check_some_terminals(self) -> None:
+        if not self.rule.terminals:
+            raise InputError(f"{self.source}: rule.terminals is []; name at least one.")
 
     def _gene_catalogue(self) -> tuple[tuple[Gene, ...], tuple[Gene, ...]]:
         """Return all genes of the task, and those that are searched."""

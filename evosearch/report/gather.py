@@ -73,6 +73,8 @@ def weight_paths(
     if not problem.is_compiled:
         return {}
     assert isinstance(problem, RuleProblem), "a run whose champion is a rule is of rules"
+    if problem.has_rows:
+        return {}  # formulas have no lives
     life = problem.lifetimes(problem.draws("test", count=1))[0]
     rules = {"champion": (champion, run.champion.scale)}
     if reference is not None:

@@ -109,6 +109,11 @@ class Search(ABC):
         return False
 
     @property
+    def n_inside(self) -> int:
+        """Evaluations that it made itself, without an evaluator; they count against the budget."""
+        return 0
+
+    @property
     def scores_scales(self) -> bool:
         """Whether each candidate shall be scored at all step size factors of the problem."""
         return self.settings.scales

@@ -2,6 +2,7 @@
 
 from evosearch.spaces.base import SequentialSpace, Space
 from evosearch.spaces.coefficients import CoefficientSpace
+from evosearch.spaces.formula import FormulaSpace
 from evosearch.spaces.genome import Genome, GenomeSpace
 from evosearch.spaces.rule import RuleSpace
 from evosearch.spaces.table import TableSpace
@@ -9,6 +10,7 @@ from evosearch.spaces.vector import VectorSpace
 
 __all__ = [
     "CoefficientSpace",
+    "FormulaSpace",
     "Genome",
     "GenomeSpace",
     "RuleSpace",

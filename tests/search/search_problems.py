@@ -7,7 +7,14 @@ import numpy as np
 from evosearch.outcome import OK, Evaluation
 from evosearch.rules.genes import Gene
 from evosearch.search.semantics import probe_values
-from evosearch.spaces import CoefficientSpace, GenomeSpace, RuleSpace, TableSpace, VectorSpace
+from evosearch.spaces import (
+    CoefficientSpace,
+    FormulaSpace,
+    GenomeSpace,
+    RuleSpace,
+    TableSpace,
+    VectorSpace,
+)
 from evosearch.store.records import state_from_text, state_to_text
 
 N_DRAWS = 4
@@ -25,9 +32,19 @@ def rules():
     )  # fmt: skip
 
 
+def formulas():
+    """Return the formulas that are to compute the rule that the tests look for."""
+    w, pre, post = np.random.default_rng(4).uniform(-2, 2, (3, 24))
+    return FormulaSpace(
+        ("w", "pre", "post"), ("add", "sub", "mul", "tanh"), np.array([w, pre, post]),
+        post * (pre - 0.5 * post * w), constants=(1.0,), ephemeral=(-2.0, 2.0), max_size=15,
+    )  # fmt: skip
+
+
 SPACES = {
     "rule": rules,
     "genome": lambda: GenomeSpace(rules(), GENES),
+    "formula": formulas,
     "table": lambda: TableSpace(ENTRIES),
     "vector": lambda: VectorSpace(3, low=-4.0, high=4.0),
     "coefficients": lambda: CoefficientSpace(ENTRIES, sigma0=0.5, bound=3.0, l1=0.001),
@@ -66,7 +83,7 @@ def losses(space, candidate):
     if space.kind == "genome":
         far = np.abs(np.array(candidate.places) - 0.8).sum()
         return losses(space.rules, candidate.rule) + far
-    if space.kind == "rule":
+    if space.kind in ("rule", "formula"):
         w, pre, post = (probe_values(space.decode_text(name)) for name in ("w", "pre", "post"))
         error = probe_values(candidate) - post * (pre - 0.5 * post * w)
         return np.abs(error).reshape(N_DRAWS, -1).mean(axis=1)

@@ -19,8 +19,8 @@ from search_problems import (
 
 from evosearch.errors import InputError
 from evosearch.search.base import SEARCHES, Search, new_rng, restore_rng, rng_state, usable_fitness
-from evosearch.store.records import state_to_text
 from evosearch.search.semantics import probe_values
+from evosearch.store.records import state_to_text
 
 
 class ThirdPartySearch(Search):
@@ -69,8 +69,14 @@ CASES = [
 ]
 # They follow a fixed order, whatever the seed.
 IN_ORDER = ("enumerate", "exhaustive")
-SMALL = {"enumerate": {"max_size": 5}, "cmaes": {"population": 8}}
-BUDGET = {"rule": 600, "genome": 600, "table": 150, "vector": 300, "coefficients": 400}
+SMALL = {
+    "enumerate": {"max_size": 5},
+    "cmaes": {"population": 8},
+    "gp-regression": {"batch": 300},
+}
+BUDGET = {
+    "rule": 600, "genome": 600, "formula": 600, "table": 150, "vector": 300, "coefficients": 400,
+}  # fmt: skip
 
 
 def make(name, kind, seed=1, **settings):
@@ -256,9 +262,18 @@ def best_of(name, kind, seed):
     return best
 
 
+def best_of_sample(seed):
+    """Return the best of random formulas, which no search of other spaces proposes."""
+    space = SPACES["formula"]()
+    sample = space.sample(np.random.default_rng(seed), BUDGET["formula"])
+    return float(score(space, sample).fitness.max())
+
+
 @pytest.fixture(scope="module")
 def random_best():
-    found = {kind: [best_of("random", kind, seed) for seed in range(5)] for kind in SPACES}
+    kinds = CLASSES["random"].space_kinds
+    found = {kind: [best_of("random", kind, seed) for seed in range(5)] for kind in kinds}
+    found["formula"] = [best_of_sample(seed) for seed in range(5)]
     return {kind: np.median(best) for kind, best in found.items()}
 
 

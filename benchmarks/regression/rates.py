@@ -1,0 +1,98 @@
+"""What a formula costs: to breed, and to score before and with the fitting of its constants.
+
+    python benchmarks/regression/rates.py --out records/rates.json
+
+One core; CPU seconds. Breeding is all that is not scoring: two tournaments, variation, folding,
+limits, the search for equals and the replacement. Scoring has least-squares weights of terms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from run import tables
+
+from evosearch.engine.cache import compiled
+from evosearch.regressor import CONSTANTS, FUNCTIONS
+from evosearch.search import formula_islands as islands
+from evosearch.search import formula_trees as trees
+from evosearch.search.formula_fit import score_tree
+from evosearch.search.gp_regression import FormulaProgramming
+from evosearch.spaces.formula import FormulaSpace
+
+FORMULAS = ("nguyen-5", "keijzer-6", "pagie-1", "feynman-I.6.20")
+
+
+@compiled
+def breed_only(s, n, n_sizes, count, g, b):
+    """Breed children on the first island that take the scores of their mothers' losers."""
+    child = s.best.size * n + n_sizes
+    for _ in range(count):
+        price = islands.draw_price(s.rng)
+        mother = islands.compete(s, 0, n, 4, price, 1.0)
+        father = islands.compete(s, 0, n, 4, price, 1.0)
+        if not islands.breed(s, mother, father, child, child + 1, g):
+            continue
+        trees.fold(s.ops, s.vals, s.length, child, g.arity)
+        trees.nesting(s.ops, s.length, child, g.arity, g.stack)
+        if islands.whole_size(s.ops, s.length, child, g, b) <= g.limits[0]:
+            s.score[child] = s.score[mother] * (0.9 + 0.2 * trees.uniform(s.rng))
+            islands.settle(s, child, 0, n, price)
+
+
+@compiled
+def score_only(s, first, n, count, g, b):
+    """Score the members of an island in turn."""
+    for k in range(count):
+        score_tree(s.ops, s.vals, s.length, first + k % n, g, b)
+
+
+def seconds(call):
+    """Return the least CPU seconds of five calls, after one that may compile."""
+    call()
+    found = []
+    for _ in range(5):
+        started = time.process_time()
+        call()
+        found.append(time.process_time() - started)
+    return min(found)
+
+
+def rates(name):
+    """Measure one formula's table."""
+    train, _ = tables(name, 0)
+    space = FormulaSpace(
+        train.names, FUNCTIONS, train.columns, train.target,
+        constants=(1.0,), ephemeral=CONSTANTS, max_size=63,
+    )  # fmt: skip
+    search = FormulaProgramming(space, seed=0)
+    search.ask()
+    s, g, b = search._islands, search._grammar, search._bench
+    n, n_sizes = search.settings.population, search._n_sizes
+    before = b.spent[0]
+    started = time.process_time()
+    islands.breed_for(s, n, n_sizes, 100_000, -1e9, g, b)
+    whole = (b.spent[0] - before) / (time.process_time() - started)
+    g.limits[1] = 4
+    score = seconds(lambda: score_only(s, 0, n, 3000, g, b)) / 3000
+    nodes = float(s.length[:n].mean())
+    bred = seconds(lambda: breed_only(s, n, n_sizes, 20_000, g, b)) / 20_000
+    return {
+        "formula": name, "rows": int(b.counts.sum()), "nodes": nodes,
+        "breed_us": 1e6 * bred, "score_us": 1e6 * score,
+        "evaluations_per_s_before_fitting": 1 / (bred + score), "evaluations_per_s": float(whole),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    out = parser.parse_args().out
+    with np.errstate(all="ignore"):
+        rows = [rates(name) for name in FORMULAS]
+    out.write_text(json.dumps(rows, indent=1) + "\n")
+    print(json.dumps(rows, indent=1))
