@@ -108,7 +108,7 @@ def test_scores_depend_on_neither_the_batch_nor_its_order(name):
     problem = load_problem(name, preset="quick")
     draws = problem.draws("search", count=3)
     texts = ["pre*post", "w - w", "pre - w", "pre*post - w", "post*post*w"]
-    if name == "discrete_table":
+    if name == "discrete_table" or not {"w", "pre", "post"} <= {t.name for t in problem.terminals}:
         texts = [rule.text for rule in problem.known.values()]
     if name == "regression":
         texts = ["x", "x*x", "exp(x) - x", "sin(x)", "2"]
