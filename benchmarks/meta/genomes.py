@@ -86,7 +86,9 @@ def familiarity() -> float:
 
 def pattern_completion() -> float:
     """Live one episode."""
-    inputs, hidden = draw_episode(KEY, PatternCompletionSettings(loads=(20,)), 20)
+    inputs, hidden = draw_episode(
+        KEY, PatternCompletionSettings.model_validate({"loads": [20]}), 20
+    )
     fast, y = np.zeros((100, 100)), np.zeros(100)
     for x in inputs:
         y = np.tanh(0.05 * (fast @ y) + x)

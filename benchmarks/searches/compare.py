@@ -22,10 +22,6 @@ from evosearch.tables import plain
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = Path(__file__).parent / "records"
 PAGE = ROOT / "docs" / "results" / "searches.md"
-TREES = (
-    "gp", "gp-lexicase", "memetic", "linear-gp", "cgp", "map-elites", "beam", "nrpa", "mcts",
-    "annealing", "parallel-tempering", "enumerate", "random",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,11 +47,23 @@ PLANS = {
             "random",
         ),
         200,
-        50,
+        25,
     ),
-    "delta_rule": Plan(TREES, 3000, 10),
-    "oja_pc1": Plan(TREES, 3000, 10),
-    "switching_cue": Plan(TREES, 2000, 10),
+    "delta_rule": Plan(
+        (
+            "gp",
+            "memetic",
+            "linear-gp",
+            "cgp",
+            "map-elites",
+            "beam",
+            "annealing",
+            "enumerate",
+            "random",
+        ),
+        1500,
+        10,
+    ),
 }
 
 
