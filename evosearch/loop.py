@@ -153,9 +153,8 @@ class SearchLoop:
         room = (self.plan.budget - self.last.evaluations - n_inside) // len(self._scales)
         if not genotypes:
             return DONE
-        if room < 1:
-            return BUDGET
-        self._generation(genotypes[:room], n_inside)
+        # What was spent inside is counted with the candidates asked, of which one is scored.
+        self._generation(genotypes[: max(room, 1)], n_inside)
         return None
 
     def validate(self, entries: Sequence[Entry], evaluations: int) -> list[ValidationRow]:

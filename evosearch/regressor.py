@@ -19,6 +19,7 @@ from evosearch.rules.rule import Rule
 from evosearch.search.base import SEARCHES
 from evosearch.search.formula_snapping import error_of
 from evosearch.spaces.formula import FormulaSpace
+from evosearch.tasks.regression_csv import check_names
 
 FUNCTIONS = ("add", "sub", "mul", "div", "sin", "exp", "log")
 CONSTANTS = (-5.0, 5.0)
@@ -83,9 +84,10 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
         """
         inputs, target = check_X_y(X, y, dtype="float64", y_numeric=True)
         self.n_features_in_: int = inputs.shape[1]
-        names = self._names()
+        self.names_: tuple[str, ...] = self._names()
+        columns, targets = np.ascontiguousarray(inputs.T), np.asarray(target, np.float64)
         space = FormulaSpace(
-            names, self.functions, np.ascontiguousarray(inputs.T), np.asarray(target, np.float64),
+            self.names_, self.functions, columns, targets,
             constants=(1.0,), ephemeral=CONSTANTS, max_size=self.max_size,
         )  # fmt: skip
         found = self._search(space)
@@ -103,7 +105,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
             raise InputError(
                 f"X has {inputs.shape[1]} columns; the formula was found for {self.n_features_in_}."
             )
-        values = self.rule_(**dict(zip(self._names(), inputs.T, strict=True)))
+        values = self.rule_(**dict(zip(self.names_, inputs.T, strict=True)))
         return np.array(np.broadcast_to(values, len(inputs)), dtype=np.float64)
 
     def _names(self) -> tuple[str, ...]:
@@ -114,12 +116,15 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
                 f"there are {len(self.names)} names for {self.n_features_in_} columns; give one "
                 "for each."
             )
+        check_names("names", self.names)
         return tuple(self.names)
 
     def _search(self, space: FormulaSpace) -> dict[Expression, float]:
         """Return the best formulas of their sizes, and their errors."""
         if self.budget < 1:
             raise InputError(f"budget is {self.budget}; it must be at least 1.")
+        if self.time_s is not None and not self.time_s > 0:
+            raise InputError(f"time_s is {self.time_s}; it must be above 0, or None.")
         search: Any = SEARCHES.get("gp-regression")(
             space, seed=self.seed, population=self.population, horizon=self.budget
         )

@@ -15,6 +15,10 @@ NAMES = [info.name for info in list_problems()]
 OF_RULES = [name for name in NAMES if load_problem(name).kind == "rule"]
 OF_VECTORS = [name for name in NAMES if name not in OF_RULES]
 SMALL = {"task.steps": "30"}
+SLOW_KNOWN = (
+    "circuit_dfa", "circuit_fa", "deep_random_feedback", "feedback_plasticity", "oja_digits",
+    "online_digits", "online_mnist", "xor_parity",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -339,3 +343,18 @@ def test_a_run_of_a_task_that_cannot_be_loaded_is_refused_at_once(tmp_path):
     with pytest.raises(EvosearchError, match="'score'"):
         api.run(tmp_path / "mine.toml", out=tmp_path / "runs", workers=1)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", OF_RULES)
+def test_the_ceiling_is_above_the_floor_on_the_draws_that_choose(name):
+    problem = load_problem(name)
+    if not problem.floor or not problem.ceiling or name in SLOW_KNOWN:
+        pytest.skip("no rules at both ends, or a minute's work")
+    rules = [problem.known_candidate(end) for end in (problem.floor, problem.ceiling)]
+    if None in rules:
+        pytest.skip("one of them is a figure")
+    draws = problem.draws("validation", count=8)
+    with Evaluator(problem, workers=1) as evaluator:
+        found = evaluator.evaluate(rules, draws, scales=problem.eta_factors)
+    floor, ceiling = found.fitness
+    assert floor < ceiling

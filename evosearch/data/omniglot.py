@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from functools import lru_cache
 
 import numpy as np
@@ -44,14 +45,16 @@ def load_characters(name: str) -> dict[str, NDArray[np.float32]]:
                     alphabets.setdefault(entry.split("/")[1], []).append(
                         _drawing(archive.read(entry))
                     )
-    except (zipfile.BadZipFile, OSError, SyntaxError, ValueError, IndexError) as error:
+        found = {alphabet: _characters(drawings) for alphabet, drawings in alphabets.items()}
+    except (zipfile.BadZipFile, zlib.error, OSError, SyntaxError, ValueError, IndexError) as error:
         raise InputError(f"{path} is no archive of drawings: {error}.") from None
-    found: dict[str, NDArray[np.float32]] = {}
-    for alphabet, drawings in alphabets.items():
-        whole = np.array(drawings, np.float32).reshape(-1, DRAWINGS, SIDE * SIDE)
-        whole.flags.writeable = False
-        found[alphabet] = whole
     return found
+
+
+def _characters(drawings: list[NDArray[np.float64]]) -> NDArray[np.float32]:
+    whole = np.array(drawings, np.float32).reshape(-1, DRAWINGS, SIDE * SIDE)
+    whole.flags.writeable = False
+    return whole
 
 
 def _drawing(data: bytes) -> NDArray[np.float64]:

@@ -81,12 +81,25 @@ def load_problem(
     path = _problem_path(str(problem))
     source = path.name if _is_shipped(path) else str(path)
     values, home = read_toml(path), folder or path.resolve().parent
-    config = build_config(values, source=source, preset=preset, overrides=overrides)
+    base = Path.cwd() if "task.file" in (overrides or {}) else home
+    config = _located(build_config(values, source=source, preset=preset, overrides=overrides), base)
     loaded = make_problem(config, source=source, folder=home)
     # A mistake in a preset is named now, not when somebody first asks for the preset.
     for name in config.presets:
-        make_problem(build_config(values, source=source, preset=name), source=source, folder=home)
+        other = _located(build_config(values, source=source, preset=name), home)
+        make_problem(other, source=source, folder=home)
     return loaded
+
+
+def _located(config: Config, base: Path) -> Config:
+    """Return the problem with the whole path of a table that its file or ``--set`` names.
+
+    A run keeps the path, so that it is resumed and reported from anywhere.
+    """
+    file = config.task.get("file")
+    if config.task_kind != "regression" or not isinstance(file, str):
+        return config
+    return config.model_copy(update={"task": {**config.task, "file": str((base / file).resolve())}})
 
 
 def _is_shipped(path: Path) -> bool:

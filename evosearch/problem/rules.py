@@ -221,7 +221,12 @@ class RuleProblem(Problem):
     def read(self, text: str) -> Rule:
         """Parse a rule over the terminals that the task offers, with genes of the task."""
         rule = parse(text, terminals=[terminal.name for terminal in self.terminals])
-        split_genes(rule, self._all_genes)
+        own, _ = split_genes(rule, self._all_genes)
+        genes = [gene.name for gene in self._all_genes]
+        for part in own.parts:
+            if part not in ("dw", *(terminal.name for terminal in self.terminals)):
+                named = unknown_name("gene", part, genes) if genes else InputError(f"{part} = …")
+                raise InputError(f"{named} Parts of a rule are dw or w, a state, or a gene.")
         return rule
 
     def write(self, candidate: Rule) -> str:
@@ -300,6 +305,12 @@ class RuleProblem(Problem):
         """Return all genes of the task, and those that are searched."""
         task = self._task_class() if self.is_compiled else None
         known = {gene.name: gene for gene in (task.genes if task is not None else ())}
+        if len(set(self.rule.genes)) < len(self.rule.genes):
+            raise InputError(f"{self.source}: rule.genes names one twice: {list(self.rule.genes)}.")
+        if self.rule.genes and not known:
+            raise InputError(
+                f"{self.source}: rule.genes: the task {self.config.task_kind} has none."
+            )
         for name in self.rule.genes:
             if name not in known:
                 raise InputError(f"{self.source}: rule.genes: {unknown_name('gene', name, known)}")

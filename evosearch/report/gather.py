@@ -156,7 +156,11 @@ def equivalent_champions(run: Any, rule: Rule | None, terminals: Sequence[Termin
         if front_rule is not None and front_rule != rule:
             entries.append((f"front, size {row['size']}", front_rule))
     entries += _siblings(run)
-    return group_rules(entries, terminals) if entries else []
+    # Runs beside this one, of other tables, may read columns that it has not.
+    known = {terminal.name for terminal in terminals}
+    read = {name for _, each in entries for name in each.terminals} - known
+    more = [Terminal(name, _LEVELS.get(name, Level.SYNAPSE)) for name in sorted(read)]
+    return group_rules(entries, [*terminals, *more]) if entries else []
 
 
 def _siblings(run: Any) -> list[tuple[str, Rule]]:

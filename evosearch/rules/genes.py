@@ -49,8 +49,11 @@ class Gene:
         if place in (0.0, 1.0):
             return self.high if place else self.low
         if self.is_log:
-            return self.low * (self.high / self.low) ** place
-        return self.low + (self.high - self.low) * place
+            value = self.low * (self.high / self.low) ** place
+        else:
+            value = self.low + (self.high - self.low) * place
+        # Twelve digits: so a value that was given comes back as it was written.
+        return min(max(float(f"{value:.12g}"), self.low), self.high)
 
     def place(self, value: float) -> float:
         """Return the place of a value; the inverse of ``at``."""

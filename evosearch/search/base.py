@@ -152,6 +152,12 @@ def read_settings(name: str, model: type[SearchSettings], values: dict[str, Any]
     )
 
 
+def n_penalised(space: Any) -> int | None:
+    """Return how many numbers of a vector an l1 penalty counts: coefficients, not genes."""
+    basis = getattr(space, "basis", None)
+    return None if basis is None else len(basis)
+
+
 def with_horizon(search: type[Search], settings: dict[str, Any], budget: int) -> dict[str, Any]:
     """Return settings with the budget as ``horizon``, where a search plans for one unnamed."""
     if "horizon" not in search.Settings.model_fields or settings.get("horizon"):

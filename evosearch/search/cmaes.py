@@ -15,6 +15,7 @@ from evosearch.search.base import (
     Search,
     SearchSettings,
     State,
+    n_penalised,
     new_rng,
     restore_rng,
     rng_state,
@@ -138,7 +139,8 @@ class CmaEs(Search):
     def tell(self, candidates: Sequence[FloatArray], evaluation: Evaluation) -> None:
         """Rank the generation once all of it was scored; restart where it has converged."""
         fitness = usable_fitness(evaluation, len(candidates))
-        penalty = [self._l1 * float(np.abs(candidate).sum()) for candidate in candidates]
+        n = n_penalised(self.space)
+        penalty = [self._l1 * float(np.abs(candidate[:n]).sum()) for candidate in candidates]
         self._scores.extend((fitness - np.array(penalty)).tolist())
         if not self._batch or len(self._scores) < len(self._batch):
             return

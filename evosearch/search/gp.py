@@ -34,7 +34,7 @@ _MAX_TRIES = 20
 
 
 class GpSettings(SearchSettings):
-    """Settings that both forms of genetic programming have."""
+    """Settings that all forms of genetic programming on trees have."""
 
     population: int = Field(200, ge=1, le=1_000_000, description="rules that are asked at a time")
     elite: int = Field(20, ge=1, le=1_000_000, description="best rules that stay among the parents")
@@ -93,7 +93,10 @@ class Member:
 
 
 class Programming(Search):
-    """What ``gp`` and ``gp-lexicase`` share; they differ in how parents are selected."""
+    """What all forms of genetic programming on trees share.
+
+    They differ in how parents are selected, in who survives, and in what ranks first.
+    """
 
     space_kinds = ("rule",)
 
@@ -163,6 +166,25 @@ class Programming(Search):
         self._small.position = int(state["n_small"])
         self._trials = []
 
+    def best(self, n: int) -> list[Member]:
+        """Return its ``n`` best members, the best first; fewer where it has fewer."""
+        return self._ranked(self._members)[:n]
+
+    def receive(self, members: Sequence[Member]) -> None:
+        """Let members of another population be parents beside its own; equal rules once."""
+        known = {member.rule for member in self._members}
+        self._members = [*self._members, *(m for m in members if m.rule not in known)]
+
+    def share_news(self, other: Programming) -> None:
+        """Propose from now on what neither it nor ``other`` did, and small rules in turn with it.
+
+        Both have one memory then, which either state holds.
+        """
+        self._memory, self._small = other._memory, other._small
+        # Remembered before any of them asks, so that none finds a start rule of another first.
+        for rule in self._start:
+            self._is_new(rule)
+
     def _first_generation(self) -> list[Expression]:
         batch = [] if self._n_asked else list(self._start)
         for rule in batch:
@@ -182,11 +204,13 @@ class Programming(Search):
 
     def _children(self, n: int) -> list[Expression]:
         parents = iter(self._select(2 * n) if n else [])
-        rules = [(first.rule, second.rule) for first, second in zip(parents, parents, strict=True)]
         children: list[Expression] = []
-        for first, second in rules:
-            children += self._new(1, lambda a=first, b=second: self._variation.child(a, b))
+        for first, second in zip(parents, parents, strict=True):
+            children += self._new(1, lambda a=first, b=second: self._child(a, b))
         return children
+
+    def _child(self, first: Member, second: Member) -> Expression:
+        return self._variation.child(first.rule, second.rule)
 
     def _tuned(self, ranked: Sequence[Member], n: int, *, offset: int) -> list[Expression]:
         """Return ``n`` rules with other constants, the same number of each chosen structure."""
@@ -264,7 +288,10 @@ class GeneticProgramming(Programming):
 
     Each generation holds children by size-fair crossover and four mutations, rules whose constants
     are tuned, and random immigrants; a function that was scored is not scored again. The best
-    ``elite`` rules stay among the parents. Trees, selection and two mutations are DEAP's.
+    ``elite`` rules stay among the parents. Trees, selection and two mutations are DEAP's. With
+    ``survivors = "best"`` it is a (mu + lambda) scheme: the best ``population`` of parents and
+    children together breed next, where both numbers are ``population``; ``gp-steady`` with the
+    same setting has more parents than children.
 
     Sources: J. Koza, "Genetic Programming", 1992; F.-A. Fortin, F.-M. De Rainville, M.-A. Gardner,
     M. Parizeau, C. Gagné, "DEAP: Evolutionary Algorithms Made Easy", JMLR 13, 2012; S. Luke,

@@ -23,6 +23,8 @@ from evosearch.search.memetic_tuning import Numbers, Tuning
 from evosearch.spaces.genome import Genome, GenomeSpace
 
 _MOST_STRUCTURES = 300
+_FAIR_CHANCE = 5
+"""Generations of a tuning before it may have to make room."""
 _P_BEST, _P_OTHER = 0.5, 0.3
 
 
@@ -65,12 +67,16 @@ class Memetic(Search):
         self._genomes = space if isinstance(space, GenomeSpace) else None
         own = self.settings.model_dump(exclude={"tuning"})
         rules = space if self._genomes is None else self._genomes.rules
+        self._starts: dict[str, Genome] = {}
+        if self._genomes is not None:
+            starts = [self._genomes.decode_text(text) for text in self.settings.start]
+            own["start"] = tuple(str(start.rule) for start in starts)
+            self._starts = {str(start.rule): start for start in starts}
         self._structures = GeneticProgramming(rules, seed=seed, **own)
         self._numbers = Numbers(space)
         self._best: dict[str, tuple[float, Any]] = {}
         self._tuned: dict[str, None] = {}
         self._tunings: list[Tuning] = []
-        self._n_tunings = 0
         self._sizes: list[int] = []
 
     def ask(self) -> list[Any]:
@@ -109,7 +115,6 @@ class Memetic(Search):
             "fitness": np.array([fitness for fitness, _ in self._best.values()]),
             "tuned": list(self._tuned),
             "tunings": [tuning.state() for tuning in self._tunings],
-            "n_tunings": self._n_tunings,
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -122,23 +127,32 @@ class Memetic(Search):
             self._best[self._numbers.structure(genotype)] = (float(fitness), genotype)
         self._tuned = dict.fromkeys(state["tuned"])
         self._tunings = [Tuning.loaded(self.space, part) for part in state["tunings"]]
-        self._n_tunings = int(state["n_tunings"])
         self._sizes = []
 
     def _begin_tunings(self) -> None:
-        """Give the best structures that were never tuned the places that are free."""
-        for _, genotype in self._ranked():
-            if len(self._tunings) == self.settings.n_tuned:
-                return
-            structure = self._numbers.structure(genotype)
+        """Give the best structures that were never tuned the places that are free.
+
+        A tuning that others overtake before they are tuned makes room for them.
+        """
+        waiting = [
+            (fitness, genotype)
+            for fitness, genotype in self._ranked()
+            if self._numbers.structure(genotype) not in self._tuned
+            and len(self._numbers.of(genotype))
+        ]
+        best = waiting[0][0] if waiting else -np.inf
+        self._tunings = [
+            tuning
+            for tuning in self._tunings
+            if tuning.n_generations < _FAIR_CHANCE or tuning.best >= best
+        ]
+        for _, genotype in waiting[: self.settings.n_tuned - len(self._tunings)]:
             n = len(self._numbers.of(genotype))
-            if structure in self._tuned or n == 0:
-                continue
-            self._tuned[structure] = None
+            self._tuned[self._numbers.structure(genotype)] = None
+            seed = int(self._rng.integers(2**31))
             self._tunings.append(
-                Tuning(self.space, genotype, seed=self._n_tunings, budget=n * self.settings.tuning)
+                Tuning(self.space, genotype, seed=seed, budget=n * self.settings.tuning)
             )
-            self._n_tunings += 1
 
     def _ranked(self) -> list[tuple[float, Any]]:
         return sorted(
@@ -161,6 +175,8 @@ class Memetic(Search):
         if self._genomes is None:
             return rule
         chance = self._rng.random()
+        if not self._best and str(rule) in self._starts:
+            return self._starts[str(rule)]
         if not self._best:
             return self._genomes.start(rule) if chance < _P_BEST else self._random(rule)
         if chance >= _P_BEST + _P_OTHER:

@@ -61,12 +61,17 @@ class Tuning:
         centre: where it begins; it has one number at least.
         seed: of its generator.
         budget: candidates that it may ask; it ends with the generation that reaches it.
+
+    Attributes:
+        best: the greatest fitness that it was told.
+        n_generations: generations that it was told.
     """
 
     def __init__(self, space: Any, centre: Any, *, seed: int, budget: int) -> None:
         self._numbers = Numbers(space)
         self._space = space
         self.centre, self._seed, self._budget = centre, seed, budget
+        self.best, self.n_generations = -np.inf, 0
         self._origin, self._scales = self._numbers.of(centre), self._numbers.scales(centre)
         self._search = BatchedCmaEs(
             np.zeros((1, len(self._origin))), _FIRST_STEP, seeds=[seed], budget=budget,
@@ -88,6 +93,8 @@ class Tuning:
 
     def tell(self, fitness: FloatArray) -> None:
         """Learn the fitness of a whole generation; higher is better."""
+        self.best = max(self.best, float(fitness.max()))
+        self.n_generations += 1
         self._search.tell(-fitness[None])
 
     def state(self) -> State:
@@ -96,6 +103,8 @@ class Tuning:
             "centre": self._space.encode_text(self.centre),
             "seed": self._seed,
             "budget": self._budget,
+            "best": np.array(self.best),
+            "n_generations": self.n_generations,
             **self._search.state_dict(),
         }
 
@@ -108,5 +117,6 @@ class Tuning:
             seed=int(state["seed"]),
             budget=int(state["budget"]),
         )
+        tuning.best, tuning.n_generations = float(state["best"]), int(state["n_generations"])
         tuning._search.load_state_dict(state)
         return tuning

@@ -18,6 +18,7 @@ from evosearch.search.base import (
     Search,
     SearchSettings,
     State,
+    n_penalised,
     new_rng,
     restore_rng,
     rng_state,
@@ -113,7 +114,8 @@ class VectorSearch(Search):
         if len(self._scores) + len(fitness) > self._n_asked:
             raise InputError(f"tell() got more candidates than the {self._n_asked} asked.")
         if self._l1 > 0.0:
-            fitness -= [self._l1 * float(np.abs(candidate).sum()) for candidate in candidates]
+            n = n_penalised(self.space)
+            fitness -= [self._l1 * float(np.abs(candidate[:n]).sum()) for candidate in candidates]
         self._scores.extend(fitness.tolist())
         if len(self._scores) < self._n_asked:
             return

@@ -16,7 +16,8 @@ class Space(ABC):
     rules, an array for tables and vectors. ``decode`` turns it into what is scored.
 
     Attributes:
-        kind: ``"rule"``, ``"coefficients"``, ``"genome"``, ``"table"`` or ``"vector"``.
+        kind: ``"rule"``, ``"formula"``, ``"genome"``, ``"coefficients"``, ``"table"`` or
+            ``"vector"``.
     """
 
     kind: ClassVar[str]

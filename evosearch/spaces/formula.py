@@ -54,5 +54,9 @@ class FormulaSpace(RuleSpace):
             )
         if not (np.isfinite(self.columns).all() and np.isfinite(self.target).all()):
             raise InputError("columns and target must be finite.")
+        with np.errstate(over="ignore"):
+            is_too_large = not np.isfinite(self.target.var() + (self.columns**2).sum())
+        if is_too_large:
+            raise InputError("columns or target are so large that their squares overflow.")
         if np.ptp(self.target) == 0:
             raise InputError("the target does not vary; there is nothing to predict.")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from evosearch.errors import InputError
 from evosearch.outcome import FloatArray
 from evosearch.populations import LowRank
 from evosearch.tasks.base import TASKS, Domain, Key, VectorScores, VectorTask
@@ -88,8 +89,13 @@ class LinregZeroProgramTask(VectorTask):
 
     def baseline(self, name: str) -> FloatArray:
         """Return the start, or the delta rule written as a program of the published lengths."""
-        if name != "delta" or self.settings.lengths != (10, 2, 8):
-            return self.domain().x0
+        if name != "delta":
+            return super().baseline(name)
+        if self.settings.lengths != (10, 2, 8):
+            raise InputError(
+                f"the delta rule is written with lengths [10, 2, 8], not "
+                f"{list(self.settings.lengths)}; leave task.lengths as it is, or [known.delta] out."
+            )
         return np.concatenate([encoded(part) for part in _DELTA])
 
 

@@ -189,7 +189,10 @@ def _images(data: str, without: tuple[str, ...]) -> NDArray[np.float32]:
             raise InputError(
                 f"without names {name!r}; the alphabets of {data} are {', '.join(alphabets)}."
             )
-    return np.concatenate([alphabets[name] for name in alphabets if name not in without])
+    left = [alphabets[name] for name in alphabets if name not in without]
+    if not left:
+        raise InputError(f"without names all alphabets of {data}; leave one at least.")
+    return np.concatenate(left)
 
 
 def _filtered(flat: FloatArray) -> FloatArray:

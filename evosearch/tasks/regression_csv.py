@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def read_csv(path: str, target: str | None = None) -> Rows:
             finite number; rows are counted from 1 below the header.
     """
     header, lines = _cells(path)
-    _check_names(path, header)
+    check_names(path, header)
     if target is not None and target not in header:
         raise InputError(f"{path}: {unknown_name('column', target, header)}")
     chosen = header[-1] if target is None else target
@@ -60,7 +61,8 @@ def _cells(path: str) -> tuple[list[str], list[list[str]]]:
     return [name.strip() for name in rows[0]], rows[1:]
 
 
-def _check_names(path: str, header: list[str]) -> None:
+def check_names(path: str, header: Sequence[str]) -> None:
+    """Refuse names of columns that cannot stand in a formula, or that stand there twice."""
     for number, name in enumerate(header, 1):
         if not (name.isascii() and name.isidentifier()) or name in PRIMITIVES:
             raise InputError(
@@ -71,7 +73,7 @@ def _check_names(path: str, header: list[str]) -> None:
             raise InputError(f"{path}: two columns are called {name!r}; names must differ.")
 
 
-def _numbers(path: str, header: list[str], row: int, cells: list[str]) -> list[float]:
+def _numbers(path: str, header: Sequence[str], row: int, cells: list[str]) -> list[float]:
     if len(cells) > len(header):
         raise InputError(
             f"{path}: row {row} has {len(cells)} cells; the header names {len(header)} columns."
@@ -83,7 +85,7 @@ def _numbers(path: str, header: list[str], row: int, cells: list[str]) -> list[f
 def _number(path: str, row: int, column: str, cell: str) -> float:
     found = cell.strip()
     try:
-        value = float(found)
+        value = math.nan if "_" in found else float(found)  # Python reads 1_0 as 10
     except ValueError:
         value = math.nan
     if not math.isfinite(value):

@@ -57,8 +57,9 @@ def least_loss(name, seed, budget=3000):
 
 
 def test_structure_and_numbers_are_found_under_one_budget():
-    memetic, ga = ([least_loss(name, seed) for seed in range(3)] for name in ("memetic", "ga"))
-    assert np.median(memetic) < 0.75 * np.median(ga)
+    found = {name: [least_loss(name, seed) for seed in range(3)] for name in ("memetic", "random")}
+    # The best of one term alone, with its constant and both genes tuned, is at 0.27.
+    assert max(found["memetic"]) < 0.35 < min(found["random"])
 
 
 @pytest.mark.parametrize("n_generations", [1, 3, 7])
@@ -78,3 +79,22 @@ def test_stacked_searches_go_on_from_their_state(n_generations):
         second.tell(fun(points))
     assert first.minima().status == second.minima().status
     np.testing.assert_array_equal(first.minima().x, second.minima().x)
+
+
+def test_tunings_of_other_seeds_use_other_numbers():
+    space, drawn = SPACES["genome"](), []
+    for seed in (1, 2):
+        search = SEARCHES.get("memetic")(space, seed=seed, population=10)
+        for _ in range(2):
+            genotypes = search.ask()
+            search.tell(genotypes, evaluation([[-loss(each, space)] for each in genotypes]))
+        search.ask()
+        drawn.append(search._tunings[0]._search._z.ravel()[:4])
+    assert not np.array_equal(*drawn)
+
+
+def test_a_start_with_genes_is_the_first_candidate():
+    space = SPACES["genome"]()
+    search = SEARCHES.get("memetic")(space, start=("dw = w*pre; decay = 0.25",), population=10)
+    first = search.ask()[0]
+    assert space.decode(first).text == "dw = w*pre; decay = 0.25; gain = 1"

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from evosearch.errors import InputError
+from evosearch.outcome import plain_evaluation
+from evosearch.problem import load_problem
 from evosearch.rules.genes import Gene, split_genes, with_genes
 from evosearch.rules.rule import Rule
+from evosearch.search.base import SEARCHES
 from evosearch.spaces import CoefficientSpace, Genome, GenomeSpace, RuleSpace
 
 GENES = (Gene("decay", 0.5, 1.0, 0.9), Gene("gain", 0.01, 1.0, 0.1, is_log=True))
@@ -88,3 +91,31 @@ def test_a_vector_of_coefficients_carries_genes_behind_them():
     low, high = (space.decode(bound) for bound in (space.low, space.high))
     assert low.parts["decay"].constants == pytest.approx((0.5,))
     assert high.parts["gain"].constants == pytest.approx((1.0,))
+
+
+def test_values_come_back_as_they_were_written():
+    for gene in (Gene("gain", 0.01, 3.0, 0.2, is_log=True), Gene("offset", -10.0, 10.0, -0.69)):
+        assert gene.at(gene.place(gene.start)) == gene.start
+
+
+def test_an_l1_penalty_counts_coefficients_and_not_genes():
+    search = SEARCHES.get("cmaes")(CoefficientSpace(("w",), l1=0.1, genes=GENES), population=6)
+    candidates = [np.array([float(k % 2), 3.0 + k, -2.0]) for k in range(len(search.ask()))]
+    told = []
+    search._strategy.tell = lambda batch, losses: told.extend(losses)
+    search.tell(candidates, plain_evaluation(np.zeros(len(candidates)), 3))
+    assert told == pytest.approx([0.1 * (k % 2) for k in range(len(candidates))])
+
+
+def test_a_problem_refuses_strangers_among_parts_and_genes():
+    problem = load_problem("familiarity")
+    with pytest.raises(InputError, match=r"unknown gene 'decoy'.*decay"):
+        problem.read("dw = -post*pre; decoy = 0.9")
+    for genes, message in (
+        (["decay", "decay"], "names one twice"),
+        (["strength"], "unknown gene 'strength'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            load_problem("familiarity", overrides={"rule.genes": genes})
+    with pytest.raises(InputError, match="the task oja_pc1 has none"):
+        load_problem("oja_pc1", overrides={"rule.genes": ["decay"]})

@@ -108,6 +108,7 @@ def test_cartpole_plastic_lives_as_its_specification_says(body):
         starts = rng.uniform(-0.05, 0.05, (2 * steps, 4))
         w = 0.1 * rng.standard_normal(4)
         fallen, alive, survived, falls = True, True, 0, 0
+        state = starts[0]
         for t in range(2 * steps):
             state = starts[t] if fallen or t == steps else state
             seen = state * scales
