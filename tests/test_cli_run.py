@@ -20,6 +20,7 @@ RUN_KEYS = [
     "stopped_by",
 ]  # fmt: skip
 CHAMPION_KEYS = ["text", "simplified", "latex", "size", "fitness", "normalised_test"]
+CHAMPION_KEYS += ["transplants", "ablations"]
 EVALUATE_KEYS = [
     "problem", "candidate", "split", "draws", "mean", "sd", "normalised", "floor", "ceiling",
     "parameters", "metrics",

@@ -63,25 +63,31 @@ class TorchOptimizer:
         return self._point.detach().numpy().copy()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the optimizer remembers: arrays, numbers and None."""
+        """Return what the optimizer remembers: arrays, numbers and None.
+
+        ``single`` names the tensors without an axis, which a run would read back as plain numbers.
+        """
         import torch
 
         values = self._optimizer.state.get(self._point, {})
-        return {
-            name: value.detach().numpy().copy() if isinstance(value, torch.Tensor) else value
-            for name, value in values.items()
-        }
+        tensors = {name: one for name, one in values.items() if isinstance(one, torch.Tensor)}
+        arrays = {name: one.detach().numpy().reshape(-1).copy() for name, one in tensors.items()}
+        single = [name for name, one in tensors.items() if one.ndim == 0]
+        return {**values, **arrays, "single": single}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on as the optimizer that wrote ``state``."""
         import torch
 
         self._start(len(self._point))
-        if state:
-            self._optimizer.state[self._point] = {
-                name: torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
-                for name, value in state.items()
-            }
+        values = dict(state)
+        single = values.pop("single")
+        for name, value in values.items():
+            if isinstance(value, np.ndarray):
+                tensor = torch.from_numpy(np.array(value))
+                values[name] = tensor[0] if name in single else tensor
+        if values:
+            self._optimizer.state[self._point] = values
 
     def _start(self, dimension: int) -> None:
         import torch
