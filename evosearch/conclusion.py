@@ -39,7 +39,8 @@ def conclude(loop: SearchLoop, evaluator: Evaluator) -> dict[str, Any]:
     }
     if winner is None:
         return plain(result)
-    test, metrics = score_on(evaluator, problem, loop.read(winner.text), "test", winner.scale)
+    candidate = loop.read(winner.text)
+    test, metrics = score_on(evaluator, problem, candidate, "test", winner.scale)
     result["champion"] = {
         "text": winner.text,
         "size": winner.size,
@@ -51,8 +52,8 @@ def conclude(loop: SearchLoop, evaluator: Evaluator) -> dict[str, Any]:
         },
         "metrics": metrics,
         "normalised_test": _normalised(problem, known, test),
-        **_spellings(loop.read(winner.text)),
-        **_robustness(evaluator, problem, loop.read(winner.text), winner.scale, known),
+        **_spellings(candidate),
+        **_robustness(evaluator, problem, candidate, winner.scale, known),
     }
     result |= _success(loop, known, winner, test)
     return plain(result)

@@ -82,7 +82,8 @@ class Memetic(Search):
     def ask(self) -> list[Any]:
         """Return new structures, then a generation of each tuning."""
         self._begin_tunings()
-        parts = [[self._with_genes(rule) for rule in self._structures.ask()]]
+        ranked = [genotype for _, genotype in self._ranked()]
+        parts = [[self._with_genes(rule, ranked) for rule in self._structures.ask()]]
         parts += [tuning.ask() for tuning in self._tunings]
         self._sizes = [len(part) for part in parts]
         return [genotype for part in parts for genotype in part]
@@ -170,19 +171,18 @@ class Memetic(Search):
             kept = self._ranked()[:_MOST_STRUCTURES]
             self._best = {self._numbers.structure(pair[1]): pair for pair in kept}
 
-    def _with_genes(self, rule: Any) -> Any:
-        """Return a genotype of a new structure."""
+    def _with_genes(self, rule: Any, ranked: Sequence[Any]) -> Any:
+        """Return a genotype of a new structure; ``ranked`` are the known ones, best first."""
         if self._genomes is None:
             return rule
         chance = self._rng.random()
-        if not self._best and str(rule) in self._starts:
-            return self._starts[str(rule)]
-        if not self._best:
+        if not ranked:
+            if str(rule) in self._starts:
+                return self._starts[str(rule)]
             return self._genomes.start(rule) if chance < _P_BEST else self._random(rule)
         if chance >= _P_BEST + _P_OTHER:
             return self._random(rule)
-        ranked = [genotype for _, genotype in self._ranked()]
-        other = ranked[0] if chance < _P_BEST else ranked[self._rng.integers(len(ranked))]
+        other = ranked[0] if chance < _P_BEST else ranked[int(self._rng.integers(len(ranked)))]
         return Genome(rule, self._genomes.moved(other.places, self._rng))
 
     def _random(self, rule: Any) -> Genome:

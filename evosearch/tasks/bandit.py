@@ -19,9 +19,9 @@ from evosearch.tasks.base import (
     TaskSettings,
     draw_rng,
     engine_keys,
-    exploded,
     finite_outputs,
     graded,
+    over_conditions,
 )
 
 if TYPE_CHECKING:
@@ -84,8 +84,7 @@ class BanditTask(RuleTask):
             mean = finite_outputs(result)[:, :, 0] / self.settings.trials
             parts.append(graded(mean, result, life, self.worst))
             metrics[f"chance_{n_arms}"] = parts[-1].mean(axis=1)
-        is_exploded = np.logical_or.reduce([exploded(result) for result in results])
-        return TaskScores(np.mean(parts, axis=0), is_exploded, metrics)
+        return over_conditions(parts, results, metrics)
 
     def _lifetime(self, keys: Sequence[Key], n_arms: int) -> Lifetime:
         from evosearch.engine.lifetime import LifetimeBuilder

@@ -233,6 +233,14 @@ def exploded(result: LifeResult) -> NDArray[np.bool_]:
     return result.exploded_at >= 0
 
 
+def over_conditions(
+    fitness: Sequence[FloatArray], results: Sequence[LifeResult], metrics: dict[str, FloatArray]
+) -> TaskScores:
+    """Average the fitness (P, D) of conditions; a draw exploded where it did in any of them."""
+    is_exploded = np.logical_or.reduce([exploded(result) for result in results])
+    return TaskScores(np.mean(fitness, axis=0), is_exploded, metrics)
+
+
 def graded(fitness: FloatArray, result: LifeResult, lifetime: Lifetime, worst: float) -> FloatArray:
     """Replace the fitness of exploded lifetimes by ``worst - (1 - s/T)``, s of T when it ended.
 

@@ -23,6 +23,7 @@ from evosearch.tasks.base import (
     exploded,
     graded,
     one_row,
+    over_conditions,
 )
 
 if TYPE_CHECKING:
@@ -108,8 +109,7 @@ class CartpolePlasticTask(RuleTask):
             returns.append(length)
             falls.append(np.where(exploded(result), 0.0, result.outputs[:, :, 1]))
         metrics["falls"] = np.mean(falls, axis=(0, 2))
-        is_exploded = np.logical_or.reduce([exploded(result) for result in results])
-        return TaskScores(np.mean(returns, axis=0), is_exploded, metrics)
+        return over_conditions(returns, results, metrics)
 
     def _lifetime(self, keys: Sequence[Key], body: tuple[float, float, float]) -> Lifetime:
         from evosearch.engine.lifetime import LifetimeBuilder

@@ -22,6 +22,7 @@ from evosearch.tasks.base import (
     engine_keys,
     exploded,
     graded,
+    over_conditions,
 )
 
 if TYPE_CHECKING:
@@ -86,8 +87,7 @@ class FamiliarityTask(RuleTask):
             fitness = np.maximum(-loss, self.worst)
             per_lag.append(graded(fitness, result, life, self.worst))
             metrics[f"accuracy_{lag}"] = np.where(exploded(result), 0.0, hits).mean(axis=1)
-        is_exploded = np.logical_or.reduce([exploded(result) for result in results])
-        return TaskScores(np.mean(per_lag, axis=0), is_exploded, metrics)
+        return over_conditions(per_lag, results, metrics)
 
     def _lifetime(self, keys: Sequence[Key], lag: int) -> Lifetime:
         from evosearch.engine.lifetime import LifetimeBuilder

@@ -22,6 +22,7 @@ from evosearch.tasks.base import (
     engine_keys,
     exploded,
     graded,
+    over_conditions,
 )
 
 if TYPE_CHECKING:
@@ -92,8 +93,7 @@ class HopfieldStorageTask(RuleTask):
             metrics[f"recall_{load}"] = recall.mean(axis=1)
             metrics[f"fixed_{load}"] = fixed.mean(axis=1)
             per_load.append(recall)
-        is_exploded = np.logical_or.reduce([exploded(result) for result in results])
-        return TaskScores(np.mean(per_load, axis=0), is_exploded, metrics)
+        return over_conditions(per_load, results, metrics)
 
     def _lifetime(self, keys: Sequence[Key], load: int) -> Lifetime:
         from evosearch.engine.lifetime import LifetimeBuilder

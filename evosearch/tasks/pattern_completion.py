@@ -20,8 +20,8 @@ from evosearch.tasks.base import (
     TaskSettings,
     draw_rng,
     engine_keys,
-    exploded,
     graded,
+    over_conditions,
 )
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ class PatternCompletionTask(RuleTask):
             share = graded(result.outputs[:, :, 0] / n_hidden, result, life, self.worst)
             metrics[f"recovered_{load}"] = share.mean(axis=1)
             per_load.append(share)
-        is_exploded = np.logical_or.reduce([exploded(result) for result in results])
-        return TaskScores(np.mean(per_load, axis=0), is_exploded, metrics)
+        return over_conditions(per_load, results, metrics)
 
     def _lifetime(self, keys: Sequence[Key], load: int) -> Lifetime:
         from evosearch.engine.lifetime import LifetimeBuilder

@@ -21,9 +21,9 @@ from evosearch.tasks.base import (
     TaskSettings,
     draw_rng,
     engine_keys,
-    exploded,
     graded,
     one_row,
+    over_conditions,
 )
 
 if TYPE_CHECKING:
@@ -110,8 +110,7 @@ class SwitchingCueTask(RuleTask):
                 if cues == n_cues
             ]
             metrics[f"reward_{n_cues}cues"] = np.mean(same, axis=(0, 2))
-        is_exploded = np.logical_or.reduce([exploded(result) for result in results])
-        return TaskScores(np.mean(rewards, axis=0), is_exploded, metrics)
+        return over_conditions(rewards, results, metrics)
 
     def _conditions(self) -> list[tuple[int, float]]:
         return [(cues, clip) for cues in self.settings.cues for clip in self.settings.clips]
