@@ -354,6 +354,10 @@ def test_the_ceiling_is_above_the_floor_on_the_draws_that_choose(name):
     if None in rules:
         pytest.skip("one of them is a figure")
     draws = problem.draws("validation", count=8)
+    try:
+        problem.prepare(draws)
+    except InputError as error:
+        pytest.skip(str(error))
     with Evaluator(problem, workers=1) as evaluator:
         found = evaluator.evaluate(rules, draws, scales=problem.eta_factors)
     floor, ceiling = found.fitness
