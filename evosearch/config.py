@@ -7,9 +7,9 @@ import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from evosearch.errors import InputError, did_you_mean, nearest
 
@@ -19,6 +19,24 @@ MAX_FILE_BYTES = 5_000_000
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+
+SHARED_BY = ("layer", "neuron", "synapse")
+
+
+def _sharing(value: Any) -> int | str | tuple[int, ...]:
+    if value in SHARED_BY or (type(value) is int and 1 <= value <= 1000):
+        return value
+    if isinstance(value, (list, tuple)):
+        numbers = cast("Sequence[Any]", value)
+        if numbers and all(type(n) is int and 0 <= n < 1000 for n in numbers):
+            return tuple(numbers)
+    raise ValueError(
+        f"{value!r} is no sharing map; allowed are {', '.join(SHARED_BY)}, a whole number from 1 "
+        "to 1000, or a list with the number of the rule of each synapse, from 0"
+    )
+
+
+SharingMap = Annotated[int | str | tuple[int, ...], BeforeValidator(_sharing)]
 
 
 class Section(BaseModel):
@@ -47,6 +65,12 @@ class RuleConfig(Section):
     zero_diagonal: bool = False
     genes: tuple[str, ...] = Field(
         (), description="numbers of the life that are searched along with the rule"
+    )
+    sharing: SharingMap = Field(
+        1,
+        description="synapses that share a rule: 1, all of them; layer, neuron or synapse, one "
+        "rule for each; k from 2 on, k rules among which every synapse chooses; or a list with "
+        "the number of each synapse's rule",
     )
     sign: bool = Field(False, description="weights keep the sign that they start with")
     dtype: Literal["float32", "float64"] = "float32"

@@ -16,6 +16,7 @@ from evosearch.engine.program import Level, Program, Terminal
 from evosearch.errors import EvosearchError, InputError, unknown_name
 from evosearch.outcome import Lived
 from evosearch.problem.base import Chunk, Draws, Problem
+from evosearch.problem.sharing import Sharing, matrices_of
 from evosearch.rules.genes import Gene, split_genes
 from evosearch.rules.parser import parse
 from evosearch.rules.rule import Rule
@@ -81,27 +82,50 @@ class RuleProblem(Problem):
         Raises:
             InputError: the problem does not admit it, or a value of it is wrong.
         """
-        from evosearch.spaces import CoefficientSpace, GenomeSpace, TableSpace
+        from evosearch.spaces import GenomeSpace, TableSpace
 
         rule = self.rule
         is_of_trees = representation == "tree" or (representation == "formula" and self.has_rows)
         try:
             if is_of_trees:
                 tree = self._tree_space(is_formula=representation == "formula")
-                return GenomeSpace(tree, self.genes) if self.genes else tree
+                genes = (*self._shared_genes, *self.genes)
+                return GenomeSpace(tree, genes) if genes else tree
             if representation not in self.config.representations:
                 trees = ["tree", "formula"] if self.has_rows else ["tree"]
                 known = [*trees, *self.config.representations]
                 raise unknown_name("representation", representation, known)
             values = dict(self.config.representations[representation])
             if representation == "coefficients":
-                return CoefficientSpace(**values, form=rule.form, genes=self.genes)
-            if self.genes:
-                raise InputError(f"a table has no genes, but rule.genes is {list(rule.genes)}.")
+                return self._coefficient_space(values)
+            if self.genes or self._sharing is not None:
+                raise InputError(
+                    f"a table has no genes and one rule for all synapses, but rule.genes is "
+                    f"{list(rule.genes)} and rule.sharing is {rule.sharing!r}."
+                )
             return TableSpace(**values, form=rule.form)
         except InputError as error:
             section = "rule" if is_of_trees else f"representations.{representation}"
             raise InputError(f"{self.source}: {section}: {error}") from None
+
+    def _coefficient_space(self, values: dict[str, Any]) -> Space:
+        """Return the weighted sums of given terms: one for all synapses, or several."""
+        from evosearch.spaces import CoefficientSpace, SharedCoefficientSpace
+
+        form, sharing = self.rule.form, self._sharing
+        if sharing is None:
+            return CoefficientSpace(**values, form=form, genes=self.genes)
+        values = {**values, "basis": sharing.basis, "bound": sharing.bound}
+        genes = (*sharing.choices, *self.genes)
+        return SharedCoefficientSpace(
+            coefficients=sharing.coefficients, form=form, genes=genes, **values
+        )
+
+    @property
+    def _shared_genes(self) -> tuple[Gene, ...]:
+        """Genes of rules that only some of the synapses share."""
+        sharing = self._sharing
+        return () if sharing is None else (*sharing.coefficients, *sharing.choices)
 
     def _tree_space(self, *, is_formula: bool) -> RuleSpace:
         """Return the trees over the chosen terminals; of formulas with the rows of the search."""
@@ -109,6 +133,8 @@ class RuleProblem(Problem):
 
         rule = self.rule
         names = rule.terminals or tuple(terminal.name for terminal in self.terminals)
+        if self._sharing is not None and rule.terminals:
+            names += tuple(terminal.name for terminal in self._sharing.terminals)
         settings: dict[str, Any] = {
             "constants": rule.constants,
             "ephemeral": rule.ephemeral,
@@ -144,7 +170,10 @@ class RuleProblem(Problem):
         """Return the lifetimes of ``draws``, one a condition; the last few are kept."""
         key = (draws.split, draws.digest)
         if key not in self._built:
-            self._built[key] = self.task(draws.split).lifetimes(draws.keys, draws.split)
+            built = self.task(draws.split).lifetimes(draws.keys, draws.split)
+            if self._sharing is not None:
+                built = [self._sharing.attached(life, self._n_own_genes) for life in built]
+            self._built[key] = built
             while len(self._built) > _MAX_BUILT:
                 self._built.popitem(last=False)
         else:
@@ -216,6 +245,8 @@ class RuleProblem(Problem):
 
         own, genes = split_genes(rule, self._all_genes)
         terminals = with_weight(self.terminals) if self.has_rows else self.terminals
+        if self._sharing is not None:
+            genes = self._sharing.written_out(genes, self._n_own_genes)
         return replace(lower(own, terminals), genes=genes)
 
     def read(self, text: str) -> Rule:
@@ -264,6 +295,11 @@ class RuleProblem(Problem):
     def _check_task(self) -> None:
         self.terminals = self._catalogue()
         self._all_genes, self.genes = self._gene_catalogue()
+        self._n_own_genes = len(self._all_genes)
+        self._sharing = self._sharing_map()
+        if self._sharing is not None:
+            self.terminals = (*self.terminals, *self._sharing.terminals)
+            self._all_genes = (*self._all_genes, *self._shared_genes)
         self.known = self._read_known()
         self._check_rule()
 
@@ -315,6 +351,32 @@ class RuleProblem(Problem):
             if name not in known:
                 raise InputError(f"{self.source}: rule.genes: {unknown_name('gene', name, known)}")
         return tuple(known.values()), tuple(known[name] for name in self.rule.genes)
+
+    def _sharing_map(self) -> Sharing | None:
+        """Return how synapses share rules; None where one rule serves all."""
+        kind = self.rule.sharing
+        if kind == 1:
+            return None
+        where = f"{self.source}: rule.sharing = {self.rule.sharing!r}"
+        if not self.is_compiled or self.has_rows:
+            raise InputError(f"{where}: the task {self.config.task_kind} has no synapses; use 1.")
+        values = self.config.representations.get("coefficients")
+        if values is None:
+            raise InputError(
+                f"{where} needs a section representations.coefficients, whose basis says which "
+                "terms a rule has."
+            )
+        (key,) = self.draws("search", count=1).keys
+        life = self.task("search").lifetimes([key], "search")[0]
+        shapes = tuple((matrix.n_out, matrix.n_in) for matrix in matrices_of(life))
+        bound = values.get("bound") or Sharing.bound
+        sharing = Sharing(kind, tuple(map(str, values["basis"])), shapes, bound)
+        if isinstance(kind, tuple) and len(kind) != sharing.n_synapses:
+            raise InputError(
+                f"{self.source}: rule.sharing gives {len(kind)} synapses a rule, but the life has "
+                f"{sharing.n_synapses}; every synapse needs one."
+            )
+        return sharing
 
     def _projection(self) -> Projection:
         from evosearch.engine.lifetime import Projection

@@ -154,8 +154,7 @@ def read_settings(name: str, model: type[SearchSettings], values: dict[str, Any]
 
 def n_penalised(space: Any) -> int | None:
     """Return how many numbers of a vector an l1 penalty counts: coefficients, not genes."""
-    basis = getattr(space, "basis", None)
-    return None if basis is None else len(basis)
+    return getattr(space, "n_coefficients", None)
 
 
 def with_horizon(search: type[Search], settings: dict[str, Any], budget: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from evosearch.spaces.coefficients import CoefficientSpace
 from evosearch.spaces.formula import FormulaSpace
 from evosearch.spaces.genome import Genome, GenomeSpace
 from evosearch.spaces.rule import RuleSpace
+from evosearch.spaces.shared import SharedCoefficientSpace
 from evosearch.spaces.table import TableSpace
 from evosearch.spaces.vector import VectorSpace
 
@@ -15,6 +16,7 @@ __all__ = [
     "GenomeSpace",
     "RuleSpace",
     "SequentialSpace",
+    "SharedCoefficientSpace",
     "Space",
     "TableSpace",
     "VectorSpace",

@@ -18,7 +18,58 @@ _GENE_STEP = 0.2
 """Part of a gene's range that a step of sigma0 moves it by."""
 
 
-class CoefficientSpace(VectorSpace):
+class WeightedSpace(VectorSpace):
+    """What spaces of weighted sums share: coefficients come first in a vector, then genes.
+
+    Args:
+        n_coefficients: numbers that are coefficients.
+        sigma0: size of a search's first steps.
+        bound: coefficients lie in [-bound, bound]; None for no bound.
+        l1: what a search takes off the fitness for each unit of sum |c|, at least 0.
+        form: ``"increment"`` or ``"absolute"``.
+        genes: further numbers of a candidate; steps of ``sigma0`` move them by a fifth of their
+            range.
+    """
+
+    kind = "coefficients"
+
+    def __init__(
+        self,
+        n_coefficients: int,
+        *,
+        sigma0: float,
+        bound: float | None,
+        l1: float,
+        form: str,
+        genes: Sequence[Gene],
+    ) -> None:
+        if bound is not None and not bound > 0:
+            raise InputError(f"bound is {bound}; it must be above 0.")
+        if not 0.0 <= l1 < float("inf"):
+            raise InputError(f"l1 is {l1}; it must be a finite number, at least 0.")
+        self.n_coefficients = n_coefficients
+        self.form = form
+        self.l1 = float(l1)
+        self.genes = tuple(genes)
+        self._stretch = _GENE_STEP / sigma0
+        places = np.array([gene.place(gene.start) for gene in self.genes])
+        free = np.full(n_coefficients, np.inf if bound is None else bound)
+        super().__init__(
+            n_coefficients + len(self.genes),
+            low=np.concatenate([-free, -places / self._stretch]),
+            high=np.concatenate([free, (1.0 - places) / self._stretch]),
+            sigma0=sigma0,
+        )
+
+    def gene_values(self, genotype: FloatArray) -> list[float]:
+        """Return the values of the genes of a vector."""
+        return [
+            gene.at(gene.place(gene.start) + self._stretch * step)
+            for gene, step in zip(self.genes, genotype[self.n_coefficients :].tolist(), strict=True)
+        ]
+
+
+class CoefficientSpace(WeightedSpace):
     """Rules ``sum_k c_k * basis_k`` by their coefficients c, float64 (k,).
 
     Volterra and ABCD rules are of this kind.
@@ -42,8 +93,6 @@ class CoefficientSpace(VectorSpace):
         pre*post + -0.5*w
     """
 
-    kind = "coefficients"
-
     def __init__(
         self,
         basis: Sequence[str | Expression],
@@ -56,26 +105,11 @@ class CoefficientSpace(VectorSpace):
     ) -> None:
         if not basis:
             raise InputError("the basis of a coefficient space is empty; give at least one term.")
-        if bound is not None and not bound > 0:
-            raise InputError(f"bound is {bound}; it must be above 0.")
-        if not 0.0 <= l1 < float("inf"):
-            raise InputError(f"l1 is {l1}; it must be a finite number, at least 0.")
         self.basis = tuple(
             term if isinstance(term, Expression) else parse_expression(term, source="basis")
             for term in basis
         )
-        self.form = form
-        self.l1 = float(l1)
-        self.genes = tuple(genes)
-        self._stretch = _GENE_STEP / sigma0
-        places = np.array([gene.place(gene.start) for gene in self.genes])
-        free = np.full(len(self.basis), np.inf if bound is None else bound)
-        super().__init__(
-            len(self.basis) + len(self.genes),
-            low=np.concatenate([-free, -places / self._stretch]),
-            high=np.concatenate([free, (1.0 - places) / self._stretch]),
-            sigma0=sigma0,
-        )
+        super().__init__(len(self.basis), sigma0=sigma0, bound=bound, l1=l1, form=form, genes=genes)
 
     def decode(self, genotype: FloatArray) -> Rule:
         """Return the sum as a rule, with its genes; terms with coefficient zero are left out."""
@@ -86,11 +120,7 @@ class CoefficientSpace(VectorSpace):
             if coefficient != 0.0
         ]
         rule = Rule(sum_of(terms), form=self.form)
-        values = [
-            gene.at(gene.place(gene.start) + self._stretch * step)
-            for gene, step in zip(self.genes, genotype[n:].tolist(), strict=True)
-        ]
-        return with_genes(rule, self.genes, values)
+        return with_genes(rule, self.genes, self.gene_values(genotype))
 
 
 def _scaled(coefficient: float, term: Expression) -> tuple[Node, ...]:
