@@ -54,6 +54,7 @@ class Evaluation:
         cost: candidate evaluations that count against the budget.
         lived: what scoring took.
         metrics: further figures of the problem, each (n,).
+        learned: (n, d) what its lives would add to each vector, where a task passes that on.
     """
 
     fitness: FloatArray
@@ -67,6 +68,7 @@ class Evaluation:
     lived: Lived = Lived()
     messages: tuple[str, ...] = ()
     metrics: dict[str, FloatArray] = field(default_factory=dict)
+    learned: FloatArray | None = None
 
     @property
     def lifetimes(self) -> int:
@@ -120,7 +122,14 @@ def joined_evaluations(parts: Sequence[Evaluation]) -> Evaluation:
             )
             for name in names
         },
+        learned=_stacked([part.learned for part in parts]),
     )
+
+
+def _stacked(parts: Sequence[FloatArray | None]) -> FloatArray | None:
+    """Return (n, d) parts as one; None where one of them lacks it."""
+    found = [part for part in parts if part is not None]
+    return np.concatenate(found) if len(found) == len(parts) else None
 
 
 def plain_evaluation(
@@ -130,6 +139,7 @@ def plain_evaluation(
     lived: Lived = Lived(),
     messages: tuple[str, ...] = (),
     metrics: dict[str, FloatArray] | None = None,
+    learned: FloatArray | None = None,
 ) -> Evaluation:
     """Return the evaluation of n vectors from their fitness (n,), invalid where it is not finite.
 
@@ -139,6 +149,7 @@ def plain_evaluation(
         lived: what scoring took.
         messages: n reasons why a vector has no fitness, empty for the usual one.
         metrics: further figures, each (n,).
+        learned: (n, d) what its lives would add to each vector; None for nothing.
     """
     n, is_finite = len(fitness), np.isfinite(fitness)
     values = zip(is_finite.tolist(), fitness.tolist(), strict=True)
@@ -155,4 +166,5 @@ def plain_evaluation(
         lived=lived,
         messages=messages or reasons,
         metrics=metrics or {},
+        learned=learned,
     )

@@ -71,7 +71,9 @@ class Plan:
         if self.init and "start" not in cls.Settings.model_fields:
             raise InputError(f"the search {self.search!r} starts from no rules; leave out --init.")
         space = self.problem.space(self.problem.representation(self.search))
-        return cls(space, seed=self.seed, **self.settings)
+        search = cls(space, seed=self.seed, **self.settings)
+        self.problem.check_search(search)
+        return search
 
     def to_facts(self) -> dict[str, Any]:
         """Return what the store keeps."""

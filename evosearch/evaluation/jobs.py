@@ -93,7 +93,9 @@ def score_block(
             return failed_block(points, *_status_of(error))
     else:
         d = points.mean.size if isinstance(points, LowRank) else points.shape[1]
-        return plain_evaluation(chunk.fitness, d, lived=chunk.lived, metrics=chunk.metrics)
+        return plain_evaluation(
+            chunk.fitness, d, lived=chunk.lived, metrics=chunk.metrics, learned=chunk.learned
+        )
     half = n // 4 * 2 if isinstance(points, LowRank) else n // 2
     parts = (points[:half], points[half:])
     return joined_evaluations([score_block(problem, part, draws, device) for part in parts])

@@ -56,6 +56,7 @@ class Chunk:
         exploded: (n,) share of draws whose lifetime ended in a non-finite value.
         lived: what it took.
         metrics: further figures, each (n,).
+        learned: (n, d) what its lives would add to each vector; None for nothing.
     """
 
     per_draw: FloatArray
@@ -63,6 +64,7 @@ class Chunk:
     exploded: FloatArray
     lived: Lived
     metrics: dict[str, FloatArray] = field(default_factory=dict)
+    learned: FloatArray | None = None
 
 
 class Problem(ABC):
@@ -265,6 +267,9 @@ class Problem(ABC):
     def aggregate(self, per_draw: FloatArray) -> FloatArray:
         """Return (n,) from (n, D) draws: mean, min or median."""
         return np.asarray(_AGGREGATES[self.config.aggregate](per_draw, axis=1), dtype=np.float64)
+
+    def check_search(self, search: Search) -> None:  # noqa: B027 most take any that fits
+        """Check that a search can do what the task asks of it beyond fitting its space."""
 
     @abstractmethod
     def _check_fit(self, search: type[Search], representation: str, settings: Any) -> None:

@@ -109,6 +109,7 @@ class VectorProblem(Problem):
             np.zeros(n),
             Lived(n * len(draws)),
             scores.metrics,
+            scores.learned,
         )
 
     def read(self, text: str) -> FloatArray:
@@ -153,7 +154,8 @@ class VectorProblem(Problem):
         given = own.model_dump(exclude={"dimension"}, exclude_none=True)
         values = {name: getattr(domain, name) for name in ("x0", "sigma0", "low", "high")} | given
         try:
-            return VectorSpace(len(domain.x0), shapes=domain.shapes, **values)
+            shapes, is_listed = domain.shapes, domain.is_listed
+            return VectorSpace(len(domain.x0), shapes=shapes, is_listed=is_listed, **values)
         except InputError as error:
             raise InputError(f"{self.source}: vector: {error}") from None
 
@@ -169,6 +171,22 @@ class VectorProblem(Problem):
         if VectorSpace.kind not in search.space_kinds:
             kinds = ", ".join(search.space_kinds)
             raise InputError(f"it does not search vectors; it searches: {kinds}.")
+
+    def check_search(self, search: Search) -> None:
+        """Check that a search passes on what lives learned, where the task says so.
+
+        Raises:
+            InputError: it keeps to what it drew.
+        """
+        is_passed_on = self.is_compiled and self.task("search").passes_on
+        if is_passed_on and not search.passes_on:
+            from evosearch.search.base import SEARCHES
+
+            able = [name for name in SEARCHES.names() if SEARCHES.get(name).passes_on]
+            raise InputError(
+                f"{self.source}: what a life learned is inherited here, which {search.name} does "
+                f"not do; use one of {', '.join(able)}."
+            )
 
     def _check_task(self) -> None:
         if self.is_compiled:

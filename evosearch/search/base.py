@@ -48,6 +48,7 @@ class Search(ABC):
         name: the word by which the search is registered.
         space_kinds: kinds of space that it searches.
         needs: what it reads of an evaluation beside fitness, e.g. ``"per_draw"``.
+        passes_on: whether vectors inherit what lives learned, ``learned`` of an evaluation.
 
     Raises:
         InputError: a setting is unknown or out of range, or the space is of another kind.
@@ -63,6 +64,7 @@ class Search(ABC):
     space_kinds: ClassVar[tuple[str, ...]]
     needs: ClassVar[frozenset[str]] = frozenset()
     Settings: ClassVar[type[SearchSettings]] = SearchSettings
+    passes_on: ClassVar[bool] = False
 
     def __init__(self, space: Space, *, seed: int = 0, **settings: Any) -> None:
         if space.kind not in self.space_kinds:

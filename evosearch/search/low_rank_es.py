@@ -80,6 +80,7 @@ class LowRankEs(VectorSearch):
     """
 
     name = "low-rank-es"
+    passes_on = True
     Settings = LowRankEsSettings
     settings: LowRankEsSettings
     _changing = ("_mean", "_first", "_second", "_n_steps")

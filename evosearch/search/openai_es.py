@@ -69,6 +69,7 @@ class OpenAiEs(VectorSearch):
     """
 
     name = "openai-es"
+    passes_on = True
     Settings = OpenAiEsSettings
     _changing = ("_mean", "_first", "_second", "_n_steps")
 

@@ -51,6 +51,7 @@ class Pgpe(VectorSearch):
     """
 
     name = "pgpe"
+    passes_on = True
     Settings = PgpeSettings
     _changing = ("_mean", "_sigma", "_velocity")
 

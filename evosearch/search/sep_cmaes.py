@@ -26,6 +26,7 @@ class SepCmaEs(VectorSearch):
     """
 
     name = "sep-cmaes"
+    passes_on = True
     _changing = ("_mean", "_sigma", "_variance", "_path_sigma", "_path_c", "_n_generations")
 
     def __init__(self, space: Any, *, seed: int = 0, **settings: Any) -> None:

@@ -45,7 +45,8 @@ class SimpleGeneticAlgorithm(Search):
     Each child has two parents and takes the first numbers of one and the others of the other, cut
     at a uniformly random place; then the mutation of the space may change it. Parents win
     tournaments, or are drawn in proportion to their fitness, from which the least of the
-    generation is subtracted where it is negative.
+    generation is subtracted where it is negative. Where lives pass on what they learned, parents
+    are what their lives made of them.
 
     Sources: J. Holland, "Adaptation in Natural and Artificial Systems", 1975; D. Goldberg,
     "Genetic Algorithms in Search, Optimization, and Machine Learning", 1989, chapter 3.
@@ -53,6 +54,7 @@ class SimpleGeneticAlgorithm(Search):
 
     name = "simple-ga"
     space_kinds = ("table", "vector", "coefficients")
+    passes_on = True
     Settings = SimpleGaSettings
 
     def __init__(self, space: Any, *, seed: int = 0, **settings: Any) -> None:
@@ -76,7 +78,9 @@ class SimpleGeneticAlgorithm(Search):
         fitness = usable_fitness(evaluation, len(candidates))
         is_usable = np.isfinite(fitness)
         if is_usable.any():
-            self._parents = [candidates[k] for k in np.flatnonzero(is_usable).tolist()]
+            learned = evaluation.learned
+            grown = candidates if learned is None else [*(np.array(candidates) + learned)]
+            self._parents = [grown[k] for k in np.flatnonzero(is_usable).tolist()]
             self._fitness = fitness[is_usable]
 
     def favourites(self) -> list[Any]:

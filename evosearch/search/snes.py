@@ -44,6 +44,7 @@ class Snes(VectorSearch):
     """
 
     name = "snes"
+    passes_on = True
     Settings = SnesSettings
     _changing = ("_mean", "_sigma")
 

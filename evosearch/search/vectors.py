@@ -46,7 +46,8 @@ class VectorSearch(Search):
     the step before clipping where it draws from a distribution, whose mean is clipped as well,
     and the clipped candidate where it keeps candidates. Where the budget cuts a generation
     short, the rest of it is asked next, so that an extended run equals a longer one. Where all of
-    a generation failed nothing changes but the generator.
+    a generation failed nothing changes but the generator. Where lives pass on what they learned,
+    the mean moves by what those of a generation learned on average, after what fitness says.
 
     A search writes the methods below with an underscore. ``_propose`` draws numbers and changes
     nothing else that lasts, so that the generator before it and the attributes named in
@@ -69,6 +70,7 @@ class VectorSearch(Search):
         self._l1 = float(getattr(space, "l1", 0.0))
         self._mean: FloatArray = np.array(space.x0, dtype=np.float64)
         self._scores: list[float] = []
+        self._learned: FloatArray | None = None
         self._rng_before: dict[str, Any] | None = None
         self._n_asked = 0
 
@@ -116,13 +118,18 @@ class VectorSearch(Search):
         if self._l1 > 0.0:
             n = n_penalised(self.space)
             fitness -= [self._l1 * float(np.abs(candidate[:n]).sum()) for candidate in candidates]
+        if evaluation.learned is not None:
+            learned = evaluation.learned[np.isfinite(fitness)].sum(axis=0)
+            self._learned = learned if self._learned is None else self._learned + learned
         self._scores.extend(fitness.tolist())
         if len(self._scores) < self._n_asked:
             return
-        scores = np.array(self._scores)
-        self._scores, self._rng_before = [], None
+        scores, learned = np.array(self._scores), self._learned
+        self._scores, self._learned, self._rng_before = [], None, None
         if np.isfinite(scores).any():
             self._learn(scores)
+            if learned is not None:
+                self._move(learned / np.isfinite(scores).sum())
 
     def state_dict(self) -> State:
         """Return the attributes that change, the scores so far and the generator before them."""
@@ -133,6 +140,8 @@ class VectorSearch(Search):
         for name in self._changing:
             value = getattr(self, name)
             state[name.lstrip("_")] = value if isinstance(value, int) else np.array(value)
+        if self._learned is not None:
+            state["learned"] = self._learned
         return state
 
     def load_state_dict(self, state: State) -> None:
@@ -140,6 +149,7 @@ class VectorSearch(Search):
         restore_rng(self._rng, state["rng"])
         self._rng_before = None
         self._scores = np.asarray(state["scores"], dtype=np.float64).tolist()
+        self._learned = state.get("learned")
         for name in self._changing:
             value = state[name.lstrip("_")]
             if not isinstance(value, int):

@@ -35,6 +35,7 @@ class VectorSpace(Space):
         sigma0: size of its first steps, > 0.
         shapes: arrays that lie one after the other in a vector, e.g. ``((32, 64), (32,))`` for the
             weights and biases of a layer; None for one vector.
+        is_listed: whether a run may keep every vector, if they are short enough.
 
     Raises:
         InputError: an argument is out of range.
@@ -57,6 +58,7 @@ class VectorSpace(Space):
         x0: float | Sequence[float] | FloatArray = 0.0,
         sigma0: float = 1.0,
         shapes: Sequence[tuple[int, ...]] | None = None,
+        is_listed: bool = True,
     ) -> None:
         if dimension < 1:
             raise InputError(f"dimension is {dimension}; it must be at least 1.")
@@ -67,6 +69,7 @@ class VectorSpace(Space):
         self.high = self._bound("high", high, np.inf)
         self._check_order()
         self.sigma0 = float(sigma0)
+        self._may_be_listed = is_listed
         self.shapes = tuple(shapes) if shapes else ((dimension,),)
         if sum(math.prod(shape) for shape in self.shapes) != dimension:
             raise InputError(f"shapes {self.shapes} do not fill a vector of {dimension} numbers.")
@@ -83,8 +86,8 @@ class VectorSpace(Space):
 
     @property
     def is_listed(self) -> bool:
-        """Whether vectors are short enough to be written out one by one."""
-        return self.dimension <= MAX_LISTED
+        """Whether vectors are short enough to be written out one by one, and may be."""
+        return self._may_be_listed and self.dimension <= MAX_LISTED
 
     def clip(self, vector: FloatArray) -> FloatArray:
         """Return a copy with every number moved into the box."""

@@ -110,6 +110,7 @@ class Domain:
         high: greatest value of each number, one or (d,); None for no bound.
         shapes: arrays that lie one after the other in a vector, e.g. ``((32, 64), (32,))`` for the
             weights and biases of a layer; empty where it is one plain vector.
+        is_listed: whether a run may keep every vector, if they are short enough.
     """
 
     x0: FloatArray
@@ -117,6 +118,7 @@ class Domain:
     low: float | FloatArray | None = None
     high: float | FloatArray | None = None
     shapes: tuple[tuple[int, ...], ...] = ()
+    is_listed: bool = True
 
 
 @dataclass(frozen=True)
@@ -126,10 +128,12 @@ class VectorScores:
     Attributes:
         per_draw: (n, D) fitness, higher is better; NaN or infinite where a vector has none.
         metrics: further figures, each (n,), means over draws.
+        learned: (n, d) what its lives would add to each vector; None for nothing.
     """
 
     per_draw: FloatArray
     metrics: dict[str, FloatArray] = field(default_factory=dict)
+    learned: FloatArray | None = None
 
 
 class VectorTask(ABC):
@@ -155,6 +159,11 @@ class VectorTask(ABC):
         self.settings = settings
         self.seed = seed
         self.device = device
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether what a life learned is inherited, which its scores then hold."""
+        return False
 
     def prepare(self) -> None:  # noqa: B027 most need nothing
         """Load what scoring needs, once, before threads share the task.

@@ -51,6 +51,9 @@ class SinusoidSettings(TaskSettings):
     queries: int = Field(50, ge=1, le=10_000, description="points of a task that are asked")
     steps: int = Field(5, ge=1, le=1000, description="steps of learning; each sees all points")
     rate: float = Field(0.003, gt=0, le=10, description="learning rate where searches begin")
+    inheritance: float = Field(
+        0.0, ge=0, le=1, description="part of what a life learned that is inherited; 1: Lamarck"
+    )
 
 
 @TASKS.register("sinusoid")
@@ -62,9 +65,12 @@ class SinusoidTask(VectorTask):
     weights, the same for every task, and takes ``steps`` steps of gradient descent on the mean
     squared error of K points; fitness is the negative mean squared error of other points then. What
     is learned in a life is lost with it: only the ability to learn is inherited, which is the
-    Baldwin effect. ``before`` among the metrics is the error at birth. A candidate is the weights
-    of all layers, then log10 of each layer's rate relative to ``rate``. ``start`` is a network of
-    random weights (K. He et al. 2015) that learns at ``rate``; ``zero`` answers 0.
+    Baldwin effect. With ``inheritance`` a part of the weights that lives gained, their mean over
+    the tasks, is inherited as well, as J.-B. Lamarck thought; under an evolution strategy that is
+    Reptile (A. Nichol et al. 2018) beside its own steps. ``before`` among the metrics is the error
+    at birth. A candidate is the weights of all layers, then log10 of each layer's rate relative to
+    ``rate``. ``start`` is a network of random weights (K. He et al. 2015) that learns at ``rate``;
+    ``zero`` answers 0.
 
     Source: C. Fernando et al., "Meta-learning by the Baldwin effect", GECCO Companion 2018; the
     tasks: C. Finn, P. Abbeel, S. Levine, "Model-Agnostic Meta-Learning", ICML 2017.
@@ -98,7 +104,13 @@ class SinusoidTask(VectorTask):
             for shape in self._shapes
         ]
         x0 = np.concatenate([*parts, np.zeros(self.n_layers)])
-        return Domain(x0, sigma0=0.05, shapes=(*self._shapes, (self.n_layers,)))
+        shapes = (*self._shapes, (self.n_layers,))
+        return Domain(x0, sigma0=0.05, shapes=shapes, is_listed=not self.passes_on)
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether what a life learned is inherited."""
+        return self.settings.inheritance > 0
 
     def score(self, points: FloatArray | LowRank, keys: Sequence[Key], split: str) -> VectorScores:
         """Score each vector by the error that its lives end with."""
@@ -110,10 +122,17 @@ class SinusoidTask(VectorTask):
         rule = lower(Rule(_RULE), _TERMINALS)
         programs = [replace(rule, genes=self._genes(vector)) for vector in vectors]
         result = run_lifetimes(self._life(keys), programs, 1.0)
-        before, after = np.moveaxis(result.outputs, 2, 0)
+        before, after = np.moveaxis(result.outputs[:, :, :2], 2, 0)
         is_lost = result.exploded_at >= 0
         fitness = np.where(is_lost | ~np.isfinite(after), np.nan, -after)
-        return VectorScores(fitness, {"before": before.mean(axis=1)})
+        learned = self._learned(vectors, result.outputs[:, :, 2:]) if self.passes_on else None
+        return VectorScores(fitness, {"before": before.mean(axis=1)}, learned)
+
+    def _learned(self, vectors: FloatArray, ends: FloatArray) -> FloatArray:
+        """Return what is inherited of the weights (n, D, d - n_layers) at the end of lives."""
+        gained = ends.mean(axis=1, dtype=np.float64) - vectors[:, : -self.n_layers]
+        rates = np.zeros((len(vectors), self.n_layers))
+        return np.concatenate([self.settings.inheritance * gained, rates], axis=1)
 
     def baseline(self, name: str) -> FloatArray:
         """Return where searches start, or a network whose weights are all zero."""
@@ -182,6 +201,10 @@ class _Life:
         self._ask(after)
         b.output(before)
         b.output(after)
+        if self.settings.inheritance > 0:
+            for weights, bias in zip(self.weights, self.biases, strict=True):
+                b.output(weights)
+                b.output(bias)
         return b.build(draw_keys=engine_keys(self.keys), dtype="float32")
 
     def _learn(self) -> None:

@@ -17,7 +17,6 @@ from evosearch.tasks.base import TASKS, draw_rng
 from evosearch.tasks.cartpole_plastic import CartpolePlasticSettings, CartpolePlasticTask
 from evosearch.tasks.familiarity import FamiliarityTask, draw_stream
 from evosearch.tasks.pattern_completion import PatternCompletionTask, draw_episode
-from evosearch.tasks.sinusoid import SinusoidSettings, SinusoidTask, draw_wave
 
 KEYS = [(3, 1, d) for d in range(3)]
 
@@ -131,51 +130,6 @@ def test_fixed_weights_balance_one_body_and_not_its_mirror():
     assert scores.metrics["return_0"][0] > 450
     assert scores.metrics["return_1"][0] < 30
     assert CartpolePlasticSettings().bodies[1][2] == -1.0
-
-
-def sinusoid_by_loops(task, vector, key):
-    """Return the error of queries at birth and after the steps of learning, by NumPy."""
-    genes, weights, start = task._genes(vector), [], 0
-    for shape in task.domain().shapes[:-1]:
-        size = math.prod(shape)
-        weights.append(genes[start : start + size].reshape(shape).copy())
-        start += size
-    rates = genes[start:]
-    (x, y), (asked, truth) = draw_wave(key, task.settings)
-
-    def forward(inputs):
-        activities, fields = [inputs[:, None]], []
-        for w, bias in zip(weights[::2], weights[1::2], strict=True):
-            fields.append(activities[-1] @ w.T + bias)
-            activities.append(np.maximum(fields[-1], 0.0))
-        return activities, fields
-
-    def error():
-        return ((forward(asked)[1][-1][:, 0] - truth) ** 2).mean()
-
-    before = error()
-    for _ in range(task.settings.steps):
-        activities, fields = forward(x)
-        errors = [y[:, None] - fields[-1]]
-        for layer in range(len(rates) - 1, 0, -1):
-            errors.insert(0, (errors[0] @ weights[2 * layer]) * (fields[layer - 1] > 0))
-        for layer, rate in enumerate(rates):
-            weights[2 * layer] += rate * errors[layer].T @ activities[layer] / len(x)
-            weights[2 * layer + 1] += rate * errors[layer].mean(axis=0)
-    return before, error()
-
-
-def test_sinusoid_lives_are_gradient_descent_from_the_inherited_weights():
-    task = SinusoidTask(SinusoidSettings(hidden=(12, 7)), seed=0)
-    x0 = task.domain().x0
-    vectors = x0 + 0.1 * np.random.default_rng(1).standard_normal((3, len(x0)))
-    scores = task.score(vectors, KEYS, "search")
-    for k, vector in enumerate(vectors):
-        pairs = [sinusoid_by_loops(task, vector, key) for key in KEYS]
-        np.testing.assert_allclose(scores.per_draw[k], [-after for _, after in pairs], rtol=1e-4)
-        assert scores.metrics["before"][k] == pytest.approx(
-            np.mean([before for before, _ in pairs]), rel=1e-4
-        )
 
 
 @pytest.mark.parametrize("name", ["familiarity", "pattern_completion", "cartpole_plastic"])
