@@ -14,11 +14,12 @@ _FUNCTIONS = {"sin": "sin", "tanh": "tanh", "sigmoid": "σ", "softplus": "softpl
 _FUNCTIONS |= {"max": "max", "min": "min"}
 
 
-def rule_mathml(rule: Rule) -> str:
+def rule_mathml(rule: Rule, *, is_formula: bool = False) -> str:
     """Return one displayed ``<math>`` element a part, or escaped text for very long rules.
 
     Args:
         rule: any rule; parts of more than 300 nodes are not typeset.
+        is_formula: whether it computes y rather than a change of a weight.
 
     Returns:
         HTML, safe to place in a page.
@@ -28,7 +29,8 @@ def rule_mathml(rule: Rule) -> str:
         if len(expression.nodes) > MAX_NODES:
             lines.append(f"<code>{escape(name)} = {escape(str(expression))}</code>")
             continue
-        body = f"{_left_side(name)}{expression_mathml(expression)}"
+        left = _left_side(name, expression, is_formula=is_formula)
+        body = f"{left}{expression_mathml(expression)}"
         lines.append(f'<math display="block"><mrow>{body}</mrow></math>')
     return "\n".join(lines)
 
@@ -47,10 +49,12 @@ def expression_mathml(expression: Expression) -> str:
     return stack.pop()[0]
 
 
-def _left_side(name: str) -> str:
-    if name.startswith("d") and name[1:] == "w":
-        return "<mi>Δ</mi><mi>w</mi><mo>=</mo>"
-    return f"{_symbol(name)}<mo>←</mo>"
+def _left_side(name: str, expression: Expression, *, is_formula: bool) -> str:
+    """Return what an expression is: a change of weights, a formula, a gene, or a state's next."""
+    if name == "dw":
+        symbol = "<mi>y</mi>" if is_formula else "<mi>Δ</mi><mi>w</mi>"
+        return f"{symbol}<mo>=</mo>"
+    return f"{_symbol(name)}<mo>{'=' if expression.is_number else '←'}</mo>"
 
 
 def _symbol(name: str) -> str:

@@ -87,11 +87,10 @@ def first_applications(phases: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     while position < len(phases) and left > 0:
         row = phases[position]
         if row[ph.OP] == ph.REPEAT:
-            end = _loop_end(phases, position)
-            each, times = _applications(phases[position + 1 : end]), int(row[ph.A])
+            end = loop_end(phases, position)
+            each, times = applications(phases[position + 1 : end]), int(row[ph.A])
             whole = times if each == 0 else min(times, left // each)
-            if whole:
-                emitted += _loop(phases[position : end + 1], whole, fixed)
+            emitted += run_again(phases[position : end + 1], whole, fixed)
             left -= whole * each
             if left > 0 and whole < times:
                 fixed.append(whole)
@@ -101,19 +100,21 @@ def first_applications(phases: NDArray[np.int64], n: int) -> NDArray[np.int64]:
             continue
         if row[ph.OP] == ph.RULE:
             left -= 1
-        emitted.append(_shifted(row, fixed))
+        emitted.append(shifted(row, fixed))
         position += 1
     return np.stack(emitted)
 
 
-def _loop(rows: NDArray[np.int64], times: int, fixed: Sequence[int]) -> list[NDArray[np.int64]]:
+def run_again(rows: NDArray[np.int64], times: int, fixed: Sequence[int]) -> list[NDArray[np.int64]]:
     """Return a whole loop run ``times`` times inside iterations whose counters are fixed."""
-    shifted = [_shifted(row, fixed) for row in rows]
-    shifted[0][ph.A] = times
-    return shifted
+    if times == 0:
+        return []
+    moved = [shifted(row, fixed) for row in rows]
+    moved[0][ph.A] = times
+    return moved
 
 
-def _shifted(row: NDArray[np.int64], fixed: Sequence[int]) -> NDArray[np.int64]:
+def shifted(row: NDArray[np.int64], fixed: Sequence[int]) -> NDArray[np.int64]:
     """Fold the counters of open iterations into the constant; inner ones move up."""
     result = row.copy()
     coefficients = row[ph.ROW + 1 :]
@@ -124,7 +125,8 @@ def _shifted(row: NDArray[np.int64], fixed: Sequence[int]) -> NDArray[np.int64]:
     return result
 
 
-def _loop_end(phases: NDArray[np.int64], start: int) -> int:
+def loop_end(phases: NDArray[np.int64], start: int) -> int:
+    """Return where the loop ends that begins at ``start``."""
     depth = 0
     for position in range(start, len(phases)):
         depth += int(phases[position, ph.OP] == ph.REPEAT)
@@ -134,7 +136,7 @@ def _loop_end(phases: NDArray[np.int64], start: int) -> int:
     raise AssertionError("a loop has no end")
 
 
-def _applications(phases: NDArray[np.int64]) -> int:
+def applications(phases: NDArray[np.int64]) -> int:
     """Count applications of the rule at any site, loops multiplied out."""
     total, factors = 0, [1]
     for row in phases:

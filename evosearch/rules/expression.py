@@ -37,10 +37,22 @@ class Expression:
         )
         self._check()
 
+    @classmethod
+    def made_of(cls, nodes: tuple[Node, ...]) -> Expression:
+        """Return the expression of nodes that are known to be whole and finite; none is checked."""
+        expression = cls.__new__(cls)
+        expression.nodes = nodes
+        return expression
+
     @property
     def size(self) -> int:
         """Number of nodes."""
         return len(self.nodes)
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it is one constant, with a minus sign or without."""
+        return not isinstance(self.nodes[-1], str) and self.nodes[:-1] in ((), ("neg",))
 
     @cached_property
     def depth(self) -> int:
@@ -100,10 +112,14 @@ class Expression:
         if missing:
             raise InputError(f"the expression lacks {missing} operand(s) at its end.")
 
-    def __str__(self) -> str:
+    @cached_property
+    def _text(self) -> str:
         from evosearch.rules.printer import print_expression
 
         return print_expression(self)
+
+    def __str__(self) -> str:
+        return self._text
 
     def __repr__(self) -> str:
         return f"Expression({str(self)!r})"

@@ -87,12 +87,10 @@ def with_genes(rule: Rule, genes: Sequence[Gene], values: Sequence[float]) -> Ru
 
 
 def _number(gene: Gene, expression: Expression) -> float:
-    nodes = expression.nodes
-    sign = -1.0 if nodes[0] == "neg" and len(nodes) == 2 else 1.0
-    value = nodes[-1]
-    if len(nodes) > (1 if sign > 0 else 2) or isinstance(value, str):
+    value = expression.nodes[-1]
+    if not expression.is_number or isinstance(value, str):
         raise InputError(f"{gene.name} = {expression}: the gene {gene.name} must be a number.")
-    value = sign * value
+    value = -value if len(expression.nodes) == 2 else value
     if not gene.low <= value <= gene.high:
         raise InputError(
             f"{gene.name} = {value:g}: the gene {gene.name} must lie in [{gene.low:g}, "

@@ -20,8 +20,11 @@ _TEMPLATES = {
 }
 
 
-def latex(rule: Rule) -> str:
+def latex(rule: Rule, *, is_formula: bool = False) -> str:
     r"""Return the rule as LaTeX mathematics, several parts in an ``aligned`` block.
+
+    States have a prime, as they change with every step; genes, which are numbers, have none. What a
+    formula computes is called y.
 
     Example:
         >>> print(latex(Rule("square(post)*w/2")))
@@ -29,7 +32,9 @@ def latex(rule: Rule) -> str:
     """
     lines = []
     for part, expression in rule.parts.items():
-        left = r"\Delta w" if part == "dw" else f"{_latex_name(part)}'"
+        left = ("y" if is_formula else r"\Delta w") if part == "dw" else _latex_name(part)
+        if part != "dw" and not expression.is_number:
+            left += "'"
         lines.append((left, _latex_expression(expression)))
     if len(lines) == 1:
         return f"{lines[0][0]} = {lines[0][1]}"

@@ -81,8 +81,12 @@ class Rule:
 
     @property
     def size(self) -> int:
-        """Nodes of all expressions."""
-        return sum(expression.size for expression in self.parts.values())
+        """Nodes of all expressions; numbers that a candidate carries along, genes, have none."""
+        return sum(
+            expression.size
+            for name, expression in self.parts.items()
+            if name in ("dw", "w") or not expression.is_number
+        )
 
     @cached_property
     def terminals(self) -> frozenset[str]:

@@ -124,7 +124,7 @@ class CmaEs(Search):
         self._batch: list[FloatArray] = []
         self._scores: list[float] = []
         self._before_batch: State = {}
-        self._strategy = self._start(space.x0, self._sigma0, self._population0)
+        self._made: Strategy | None = None
 
     def ask(self) -> list[FloatArray]:
         """Return a generation, or what was not yet scored of the last one."""
@@ -182,6 +182,13 @@ class CmaEs(Search):
     def favourites(self) -> list[FloatArray]:
         """Return the mean of the distribution: where fitness is noisy, better than any sample."""
         return [self._visible(self._strategy.mean())]
+
+    @property
+    def _strategy(self) -> Strategy:
+        """The descent under way; pycma takes a second to load, which a search never asked saves."""
+        if self._made is None:
+            self._made = self._start(self.space.x0, self._sigma0, self._population0)
+        return self._made
 
     def _visible(self, point: FloatArray) -> FloatArray:
         """Return the candidate of a point, which has a second number in one dimension."""
@@ -248,7 +255,7 @@ class CmaEs(Search):
             self._regime = "large"
             self._n_large += 1
             population = int(population * self.settings.growth**self._n_large)
-        self._strategy = self._start(x0, sigma0, max(4, population))
+        self._made = self._start(x0, sigma0, max(4, population))
 
     def _core_state(self) -> State:
         return {
@@ -268,7 +275,7 @@ class CmaEs(Search):
         self._cost = {regime: int(cost) for regime, cost in state["cost"].items()}
         self._regime = state["regime"]
         self._is_done = bool(state["is_done"])
-        self._strategy = self._new_strategy(
+        self._made = self._new_strategy(
             np.array(state["x0"], dtype=np.float64),
             float(state["sigma0"]),
             int(state["population"]),

@@ -21,6 +21,8 @@ def folded(rule: Expression) -> Expression:
         >>> str(folded(parse_expression("2*(w*(1 + 2)) + 0")))
         '6*w'
     """
+    if not rule.constants:
+        return rule
     stack: list[_Nodes] = []
     for node in reversed(rule.nodes):
         if isinstance(node, str) and node in PRIMITIVES:
@@ -28,7 +30,7 @@ def folded(rule: Expression) -> Expression:
             stack.append(_applied(node, operands))
         else:
             stack.append((node,))
-    return Expression(stack.pop())
+    return Expression.made_of(stack.pop())
 
 
 def _applied(name: str, operands: list[_Nodes]) -> _Nodes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,13 +44,19 @@ def tree_of(nodes: Sequence[Node]) -> PrimitiveTree:
 
 def expression_of(tree: PrimitiveTree) -> Expression:
     """Return DEAP's tree as an expression; the inverse of ``tree_of``."""
-    return Expression([node.name if node.arity else node.value for node in tree])
+    return Expression.made_of(tuple(node.name if node.arity else node.value for node in tree))
 
 
 def _deap_node(node: Node) -> Any:
+    from deap.gp import Terminal
+
+    return _named_node(node) if isinstance(node, str) else Terminal(node, False, object)
+
+
+@lru_cache(maxsize=1024)
+def _named_node(name: str) -> Any:
+    """Return the node of a name, which all trees share, as those of DEAP's primitive sets do."""
     from deap.gp import Primitive, Terminal
 
-    arity = Expression.arity(node)
-    if arity and isinstance(node, str):
-        return Primitive(node, [object] * arity, object)
-    return Terminal(node, isinstance(node, str), object)
+    arity = Expression.arity(name)
+    return Primitive(name, [object] * arity, object) if arity else Terminal(name, True, object)

@@ -14,6 +14,7 @@ import pytest
 from rules_random import MILD, chain, fuzz_seed, random_expression, random_values
 
 from evosearch.errors import InputError
+from evosearch.report.mathml import rule_mathml
 from evosearch.rules.expression import Expression
 from evosearch.rules.formats import FORMATS, export_rule, latex
 from evosearch.rules.library import KNOWN
@@ -168,7 +169,8 @@ def test_json_holds_the_facts_of_the_rule() -> None:
         ("2.5e30*w", r"\Delta w = 2.5 \times 10^{30} w"),
         ("mean_post", r"\Delta w = \mathrm{mean\_post}"),
         ("pow(w, 2)", r"\Delta w = \left|w\right|^{2}"),
-        ("dw = w; z = 1", r"\begin{aligned} \Delta w &= w \\ z' &= 1 \end{aligned}"),
+        ("dw = w; z = 1", r"\begin{aligned} \Delta w &= w \\ z &= 1 \end{aligned}"),
+        ("dw = w; z = w", r"\begin{aligned} \Delta w &= w \\ z' &= w \end{aligned}"),
     ],
 )
 def test_latex_is_as_one_would_write_it(text: str, expected: str) -> None:
@@ -221,3 +223,12 @@ def _run(source: str) -> dict[str, Any]:
     space: dict[str, Any] = {}
     exec(compile(source, "exported", "exec"), space)  # noqa: S102
     return space
+
+
+def test_a_formula_is_called_y_and_genes_do_not_count_as_nodes() -> None:
+    assert latex(Rule("x*x"), is_formula=True) == "y = x x"
+    assert "<mi>y</mi><mo>=</mo>" in rule_mathml(Rule("x*x"), is_formula=True)
+    rule = Rule("dw = pre*z; z = post; decay = -0.5")
+    assert "<mi>z</mi><mo>←</mo>" in rule_mathml(rule)
+    assert "<mi>decay</mi><mo>=</mo>" in rule_mathml(rule)
+    assert rule.size == 4
