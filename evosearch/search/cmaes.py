@@ -258,6 +258,7 @@ class CmaEs(Search):
         self._made = self._start(x0, sigma0, max(4, population))
 
     def _core_state(self) -> State:
+        descent = self._strategy.state_dict()  # made now at the latest, which draws numbers
         return {
             "rng": rng_state(self._rng),
             "n_large": self._n_large,
@@ -267,7 +268,7 @@ class CmaEs(Search):
             "best": self._best if math.isfinite(self._best) else None,
             "n_stalled": self._n_stalled,
             "recent": np.array(self._recent),
-            **self._strategy.state_dict(),
+            **descent,
         }
 
     def _load_core(self, state: State) -> None:
