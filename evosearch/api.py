@@ -78,6 +78,7 @@ def run(
     init: Sequence[str] = (),
     target: float | None = None,
     patience: int | None = None,
+    cache: bool = False,
     out: str | Path | None = None,
     callbacks: Sequence[Callable[..., Any]] = (),
     on_progress: Callable[..., Any] | None = None,
@@ -98,6 +99,8 @@ def run(
         init: rules, names of known rules or runs to start from; recorded in the run.
         target: stop when the validation fitness reaches this.
         patience: stop after so many generations without gain on validation.
+        cache: whether to read scores that other runs have shared in the folder of runs, and to
+            share its own; the result is the same, lifetimes that need not be lived are not counted.
         out: folder of runs; None takes ``EVOSEARCH_RUNS``, else ``./runs``.
         callbacks: called with (run, generation) after each; their errors are reported only.
         on_progress: called with the progress after each generation.
@@ -127,10 +130,18 @@ def run(
         init=[_start(loaded, item, out) for item in ([init] if isinstance(init, str) else init)],
         target=target,
         patience=patience,
+        cache=_cache_folder(runs_folder(out), cache),
         out=runs_folder(out),
         callbacks=callbacks,
         on_progress=on_progress,
     )
+
+
+def _cache_folder(runs: Path, is_used: bool) -> Path | None:
+    """Return where runs share scores, None where they do not."""
+    from evosearch.evaluation.shared import FOLDER
+
+    return runs / FOLDER if is_used else None
 
 
 def _start(problem: Problem, item: str, out: str | Path | None) -> str:
@@ -153,6 +164,7 @@ def resume(
     backend: str = "auto",
     device: str = "cpu",
     accept_code: bool = False,
+    cache: bool = False,
     out: str | Path | None = None,
     callbacks: Sequence[Callable[..., Any]] = (),
     on_progress: Callable[..., Any] | None = None,
@@ -167,6 +179,7 @@ def resume(
         backend: ``auto``, ``sequential``, ``threads`` or ``processes``.
         device: ``cpu`` or a torch device.
         accept_code: go on although the source of the user's task has changed.
+        cache: whether to read scores that other runs have shared, and to share its own.
         out: folder of runs, where ``run`` is a name.
         callbacks: called with (run, generation) after each.
         on_progress: called with the progress after each generation.
@@ -185,6 +198,7 @@ def resume(
         backend=backend,
         device=device,
         accept_code=accept_code,
+        cache=_cache_folder(folder.parents[1], cache),
         callbacks=callbacks,
         on_progress=on_progress,
     )
@@ -326,16 +340,24 @@ def report(source: Any, out: str | Path | None = None) -> Path:
     """Write one HTML file about a run, a comparison or a fit; it needs no network.
 
     Args:
-        source: a run, a comparison, the folder of either, or what ``fit`` returned.
+        source: a run, a comparison on one problem or several, the folder of either, or what
+            ``fit`` returned.
         out: file to write; None takes ``report.html`` in the folder of the source, for a fit the
             task's name in this folder.
 
     Returns:
         The path of the file.
     """
-    from evosearch.compare import FILE_NAME, Comparison, load_comparison
+    from evosearch.compare import load_comparison
+    from evosearch.comparison import FILE_NAME, Comparison
     from evosearch.fitted import Fit
-    from evosearch.report import write_comparison_report, write_fit_report, write_run_report
+    from evosearch.report import (
+        write_comparison_report,
+        write_fit_report,
+        write_run_report,
+        write_suite_report,
+    )
+    from evosearch.suite import Suite
 
     if isinstance(source, Fit):
         return write_fit_report(source, Path(out or f"{source.task}.html"))
@@ -343,6 +365,8 @@ def report(source: Any, out: str | Path | None = None) -> Path:
         is_comparison = (Path(source) / FILE_NAME).is_file() or Path(source).name == FILE_NAME
         source = load_comparison(source) if is_comparison else load_run(source)
     target = Path(out) if out is not None else source.path / "report.html"
+    if isinstance(source, Suite):
+        return write_suite_report(source, target)
     if isinstance(source, Comparison):
         return write_comparison_report(source, target)
     return write_run_report(source, target)
@@ -407,7 +431,8 @@ def finished_run(problem: Problem, *, search: str, seed: int, **options: Any) ->
             )
         ends = (BUDGET, DONE) if options.get("time_s") is None else (BUDGET, DONE, TIME)
         if not result.is_finished or result.to_json()["stopped_by"] not in ends:
-            result = continue_run(folder, **options)
+            folder_of_scores = _cache_folder(out, options.pop("cache", False))
+            result = continue_run(folder, cache=folder_of_scores, **options)
     status = EXIT_OF_STOP.get(str(result.to_json()["stopped_by"]))
     if status is not None:
         raise RunStoppedError("stopped and saved; the same command goes on from here.", status)

@@ -41,6 +41,9 @@ PresetOpt = Annotated[
 OutOpt = Annotated[
     Path | None, typer.Option("--out", help="Folder of runs; default EVOSEARCH_RUNS, else ./runs.")
 ]
+CacheOpt = Annotated[
+    bool, typer.Option("--cache", help="Read scores of other runs, share own; same result.")
+]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
 
 
@@ -98,6 +101,7 @@ def run(
     patience: Annotated[
         int | None, typer.Option("--patience", help="Stop after N generations without gain.", min=1)
     ] = None,
+    cache: CacheOpt = False,
     out: OutOpt = None,
     is_json: JsonOpt = False,
 ) -> int:
@@ -120,6 +124,7 @@ def run(
             init=tuple(init or ()),
             target=target,
             patience=patience,
+            cache=cache,
             out=out,
             on_progress=display.update,
         )
@@ -137,6 +142,7 @@ def resume(
     accept_code: Annotated[
         bool, typer.Option("--accept-code", help="Go on although the task's source changed.")
     ] = False,
+    cache: CacheOpt = False,
     is_json: JsonOpt = False,
 ) -> int:
     """Continue a run that was stopped, or extend a finished one by --budget."""
@@ -152,6 +158,7 @@ def resume(
             backend=backend,
             device=device,
             accept_code=accept_code,
+            cache=cache,
             on_progress=display.update,
         )
     return _finish(finished, is_json=is_json)
@@ -249,7 +256,9 @@ def evaluate(
 
 @app.command()
 def compare(
-    problem: ProblemArg,
+    problem: Annotated[
+        str, typer.Argument(metavar="PROBLEM[,PROBLEM…]", help="Names or files, commas between.")
+    ],
     searches: Annotated[str, typer.Option("--searches", help="Names with commas between.")],
     seeds: Annotated[int, typer.Option("--seeds", help="Runs of each search.", min=1)] = 10,
     budget: BudgetOpt = None,
@@ -259,18 +268,20 @@ def compare(
     device: DeviceOpt = "cpu",
     preset: PresetOpt = None,
     settings: SetOpt = None,
+    cache: CacheOpt = False,
     out: OutOpt = None,
     is_json: JsonOpt = False,
 ) -> int:
     """Compare searches at equal budgets over seeds; what is already run is not run again."""
-    from evosearch import summary
+    from evosearch import api, summary
     from evosearch.compare import compare as compare_searches
     from evosearch.display import ComparisonDisplay
 
-    names = [name.strip() for name in searches.split(",") if name.strip()]
-    with ComparisonDisplay(title=f"{Path(problem).stem}: {', '.join(names)}") as display:
+    names, problems = _listed(searches), _listed(problem)
+    title = ", ".join(Path(one).stem for one in problems)
+    with ComparisonDisplay(title=f"{title}: {', '.join(names)}") as display:
         comparison = compare_searches(
-            problem,
+            problems if len(problems) > 1 else problem,
             searches=names,
             seeds=seeds,
             budget=budget,
@@ -280,14 +291,21 @@ def compare(
             device=device,
             preset=preset,
             settings=assignments(settings),
+            cache=cache,
             out=out,
             on_rows=display.update,
         )
+    page = api.report(comparison)
     if is_json:
         summary.print_json(comparison.to_json())
     else:
-        summary.print_comparison(comparison)
+        summary.print_comparison(comparison, report=page)
     return 0
+
+
+def _listed(text: str) -> list[str]:
+    """Return the names in a text with commas between."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 @app.command()
@@ -310,7 +328,7 @@ def fit(
     from evosearch import api, summary
     from evosearch.display import ComparisonDisplay
 
-    names = [name.strip() for name in learners.split(",") if name.strip()]
+    names = _listed(learners)
     with ComparisonDisplay(title=f"{task}: {learners}") as display:
         fitted = api.fit(
             task, learners=names, seeds=seeds, seed=seed, workers=workers,

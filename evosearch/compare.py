@@ -1,6 +1,6 @@
-"""Searches compared on one problem: equal budgets, several seeds, and honest statistics.
+"""Searches compared on one problem or on several: equal budgets, several seeds, honest statistics.
 
-Each cell of the comparison is an ordinary run in the ordinary place. A run that is finished is
+Each cell of a comparison is an ordinary run in the ordinary place. A run that is finished is
 read, a broken one is continued and a missing one is done, so a comparison can be stopped at any
 time and continued by the same call.
 """
@@ -11,221 +11,72 @@ import hashlib
 import itertools
 import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
+from evosearch.comparison import (
+    Cell,
+    Comparison,
+    comparison_of,
+    damaged,
+    read_record,
+    record_of,
+    write_record,
+)
 from evosearch.display import score_text
 from evosearch.errors import InputError, RunCorruptError
-from evosearch.outcome import Json
-from evosearch.statistics import holm, mann_whitney, quartiles, vargha_delaney, wilson_interval
-from evosearch.tables import Table, html_table, plain
+from evosearch.suite import FOLDER, PARTS, Suite, record_of_suite, suite_of
+from evosearch.tables import Table
 
-FILE_NAME = "comparison.json"
-FORMAT = 1
+if TYPE_CHECKING:
+    from evosearch.problem import Problem
 
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of a comparison.
-
-    Attributes:
-        search: name of the search.
-        seed: its seed.
-        score: the champion's score on test draws, NaN where there is none.
-        is_success: whether the problem's criterion was met.
-        evaluations: candidate evaluations made.
-        evaluations_to_success: those made when validation first met the criterion, or None.
-        wall_s: seconds of search.
-        path: folder of the run.
-        text: the champion.
-        synapse_updates: weight changes made.
-        updates_to_success: those made when validation first met the criterion, or None.
-    """
-
-    search: str
-    seed: int
-    score: float
-    is_success: bool
-    evaluations: int
-    evaluations_to_success: int | None
-    wall_s: float
-    path: str
-    text: str = ""
-    synapse_updates: int = 0
-    updates_to_success: int | None = None
+OnRows = Callable[[Table, str], None]
 
 
 @dataclass(frozen=True)
-class Row:
-    """What the runs of one search amount to.
+class _Order:
+    """What is asked of every problem of a comparison."""
 
-    Attributes:
-        search: its name.
-        n_runs: runs so far.
-        n_successes: successful ones.
-        success_rate: their share.
-        wilson: 95 % interval of the success rate.
-        median: median of the test scores.
-        iqr: lower and upper quartile of the test scores.
-        evaluations_to_success: evaluations spent in all runs for each success (expected running
-            time, Hansen et al. 2021, doi:10.1080/10556788.2020.1808977), None without success.
-        updates_to_success: the same in synapse updates; None where nothing has synapses.
-        wall_s: median seconds of a run.
-    """
-
-    search: str
-    n_runs: int
-    n_successes: int
-    success_rate: float
-    wilson: tuple[float, float]
-    median: float
-    iqr: tuple[float, float]
-    evaluations_to_success: float | None
-    updates_to_success: float | None
-    wall_s: float
-
-    def to_json(self) -> dict[str, Json]:
-        """Return the keys that ``compare --json`` promises."""
-        names = ("search", "success_rate", "median", "iqr", "evaluations_to_success")
-        names += ("updates_to_success", "wall_s")
-        return {name: plain(getattr(self, name)) for name in names}
-
-
-@dataclass(frozen=True)
-class PairTest:
-    """Two searches' test scores compared.
-
-    Attributes:
-        a: first search.
-        b: second search.
-        p: two-sided Mann-Whitney p value, adjusted by Holm for all pairs.
-        effect: Vargha and Delaney's A, the chance that a run of ``a`` beats one of ``b``.
-    """
-
-    a: str
-    b: str
-    p: float
-    effect: float
-
-    def to_json(self) -> dict[str, Json]:
-        """Return the keys that ``compare --json`` promises."""
-        return {"a": self.a, "b": self.b, "p": plain(self.p), "effect": plain(self.effect)}
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The result of ``compare``; prints, renders in a notebook, and lies as JSON in ``path``."""
-
-    problem: str
-    budget: int | None
-    seeds: tuple[int, ...]
     searches: tuple[str, ...]
-    cells: tuple[Cell, ...]
-    path: Path
-    floor: float | None = None
-    ceiling: float | None = None
-
-    @property
-    def rows(self) -> list[Row]:
-        """One row a search, in the order given."""
-        return [row_of(name, self._cells_of(name)) for name in self.searches]
-
-    @property
-    def tests(self) -> list[PairTest]:
-        """Every pair of searches with at least one score each."""
-        scores = {name: self.scores(name) for name in self.searches}
-        pairs = [
-            (a, b) for a, b in itertools.combinations(self.searches, 2) if scores[a] and scores[b]
-        ]
-        adjusted = holm([mann_whitney(scores[a], scores[b]) for a, b in pairs])
-        return [
-            PairTest(a, b, p, vargha_delaney(scores[a], scores[b]))
-            for (a, b), p in zip(pairs, adjusted, strict=True)
-        ]
-
-    def scores(self, search: str) -> list[float]:
-        """Return the finite test scores of one search."""
-        return [cell.score for cell in self._cells_of(search) if math.isfinite(cell.score)]
-
-    def to_json(self) -> dict[str, Json]:
-        """Return what ``compare --json`` prints."""
-        return {
-            "problem": self.problem,
-            "budget": self.budget,
-            "seeds": list(self.seeds),
-            "rows": [row.to_json() for row in self.rows],
-            "tests": [test.to_json() for test in self.tests],
-        }
-
-    def table(self) -> Table:
-        """Return the rows with the interval of the success rate, for people."""
-        columns = ("search", "runs", "successes", "success rate", "95 % interval")
-        columns += ("median", "quartiles", "evaluations to success", "synapse updates to success")
-        columns += ("seconds a run",)
-        rows = tuple(
-            (
-                row.search,
-                row.n_runs,
-                row.n_successes,
-                row.success_rate,
-                f"{row.wilson[0]:.2f} to {row.wilson[1]:.2f}",
-                row.median,
-                f"{row.iqr[0]:.4g} to {row.iqr[1]:.4g}" if math.isfinite(row.median) else None,
-                row.evaluations_to_success,
-                None if row.updates_to_success is None else f"{row.updates_to_success:.2g}",
-                row.wall_s,
-            )
-            for row in self.rows
-        )
-        budget = "default budgets" if self.budget is None else f"{self.budget:,} evaluations a run"
-        return Table(f"{self.problem}: test scores, {budget}", columns, rows)
-
-    def tests_table(self) -> Table:
-        """Return the pairwise tests, for people."""
-        rows = tuple((test.a, test.b, test.p, test.effect) for test in self.tests)
-        return Table("pairs (Mann-Whitney, Holm)", ("a", "b", "p", "effect A"), rows)
-
-    def _cells_of(self, search: str) -> list[Cell]:
-        return [cell for cell in self.cells if cell.search == search]
-
-    def __str__(self) -> str:
-        return f"{self.table()}\n\n{self.tests_table()}"
-
-    def _repr_html_(self) -> str:
-        tests = self.tests_table()
-        return self.table().to_html() + html_table(tests.columns, tests.rows)
+    seeds: tuple[int, ...]
+    budget: int | None
+    preset: str | None
+    settings: Mapping[str, str] | None
+    out: str | Path | None
+    options: Mapping[str, Any]
 
 
-def row_of(search: str, cells: Sequence[Cell]) -> Row:
-    """Summarise the runs of one search."""
-    n_successes = sum(cell.is_success for cell in cells)
-    low, median, high = quartiles([cell.score for cell in cells])
-    _, wall_s, _ = quartiles([cell.wall_s for cell in cells])
-    spent = sum(_spent(cell.is_success, cell.evaluations_to_success, cell.evaluations)
-                for cell in cells)  # fmt: skip
-    updates = sum(_spent(cell.is_success, cell.updates_to_success, cell.synapse_updates)
-                  for cell in cells)  # fmt: skip
-    return Row(
-        search=search,
-        n_runs=len(cells),
-        n_successes=n_successes,
-        success_rate=n_successes / len(cells) if cells else math.nan,
-        wilson=wilson_interval(n_successes, len(cells)),
-        median=median,
-        iqr=(low, high),
-        evaluations_to_success=spent / n_successes if n_successes else None,
-        updates_to_success=updates / n_successes if n_successes and updates else None,
-        wall_s=wall_s,
-    )
-
-
-def _spent(is_success: bool, to_success: int | None, whole: int) -> int:
-    return to_success if is_success and to_success is not None else whole
-
-
+@overload
+def compare(
+    problem: str | Path | Problem,
+    *,
+    searches: Sequence[str],
+    seeds: int | Sequence[int] = 10,
+    budget: int | None = None,
+    time_s: float | None = None,
+    preset: str | None = None,
+    settings: Mapping[str, str] | None = None,
+    out: str | Path | None = None,
+    on_rows: OnRows | None = None,
+    **options: Any,
+) -> Comparison: ...
+@overload
+def compare(
+    problem: Sequence[str | Path | Problem],
+    *,
+    searches: Sequence[str],
+    seeds: int | Sequence[int] = 10,
+    budget: int | None = None,
+    time_s: float | None = None,
+    preset: str | None = None,
+    settings: Mapping[str, str] | None = None,
+    out: str | Path | None = None,
+    on_rows: OnRows | None = None,
+    **options: Any,
+) -> Suite: ...
 def compare(
     problem: Any,
     *,
@@ -236,48 +87,108 @@ def compare(
     preset: str | None = None,
     settings: Mapping[str, str] | None = None,
     out: str | Path | None = None,
-    on_rows: Callable[[Table, str], None] | None = None,
+    on_rows: OnRows | None = None,
     **options: Any,
-) -> Comparison:
-    """Run several searches on one problem at equal budgets and compare their test scores.
+) -> Comparison | Suite:
+    """Run several searches at equal budgets on one problem or several and compare test scores.
 
     Args:
-        problem: shipped name or path of a TOML file.
-        searches: names of searches, two or more for pairwise tests.
+        problem: shipped name, path of a TOML file or loaded problem; a list of them for several.
+        searches: names of searches, two or more for pairwise tests; the same on every problem.
         seeds: a number of seeds counted from 0, or the seeds themselves.
-        budget: candidate evaluations a run; None takes the problem's for the first search.
+        budget: candidate evaluations a run; None takes each problem's for the first search.
         time_s: wall-clock limit of each run.
         preset: preset of the problem file.
         settings: changed keys of the problem, by dotted path.
         out: folder of runs.
         on_rows: called with the table so far and a sentence after every run.
-        options: passed to each run (``workers``, ``backend``, ``device``).
+        options: passed to each run (``workers``, ``backend``, ``device``, ``cache``).
 
     Returns:
-        The comparison, also written to ``comparison.json`` in a folder beside the runs.
+        The comparison, a ``Suite`` of them for a list; also written to ``comparison.json`` in a
+        folder beside the runs. Its ``notes`` say where budgets are not equal.
 
     Raises:
-        InputError: a search does not exist or does not fit the problem, or there is no seed.
+        InputError: a search does not exist or does not fit a problem, there is no seed, or a
+            problem is named twice.
     """
-    from evosearch import api
-
     numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
     names = tuple(dict.fromkeys([searches] if isinstance(searches, str) else searches))
     if not names or not numbers:
         raise InputError("a comparison needs at least one search and one seed.")
-    loaded = api.load_problem(problem, preset=preset, overrides=settings)
-    for name in names:
+    order = _Order(names, numbers, budget, preset, settings, out, {**options, "time_s": time_s})
+    if isinstance(problem, list | tuple):
+        return _compare_all(problem, order, on_rows)
+    return _compared(*_planned(problem, order), order, on_rows)
+
+
+def _compare_all(problems: Sequence[Any], order: _Order, on_rows: OnRows | None) -> Suite:
+    """Compare on one problem after the other; each is checked before the first run."""
+    planned = [_planned(problem, order) for problem in problems]
+    names = [loaded.name for loaded, _ in planned]
+    if not names:
+        raise InputError("a comparison needs at least one problem.")
+    if len(set(names)) < len(names):
+        raise InputError(f"a comparison meets each problem once; asked for: {', '.join(names)}.")
+    key = hashlib.sha256(json.dumps([part.path.name for _, part in planned]).encode())
+    folder = planned[0][1].path.parents[1] / FOLDER / f"compare-{key.hexdigest()[:8]}"
+    suite = Suite(tuple(part for _, part in planned), folder)
+    for number, (loaded, part) in enumerate(planned):
+        part = _compared(loaded, part, order, _named(loaded.name, on_rows))
+        parts = (*suite.parts[:number], part, *suite.parts[number + 1 :])
+        suite = Suite(parts, folder)
+        write_record(folder, record_of_suite(suite))
+    return suite
+
+
+def _named(problem: str, on_rows: OnRows | None) -> OnRows | None:
+    """Return a listener that hears of which problem the news is."""
+    if on_rows is None:
+        return None
+    return lambda table, news: on_rows(table, f"{problem}, {news}")
+
+
+def _planned(problem: Any, order: _Order) -> tuple[Problem, Comparison]:
+    """Return the problem and the comparison on it before any run."""
+    from evosearch import api
+
+    loaded = api.load_problem(problem, preset=order.preset, overrides=order.settings)
+    for name in order.searches:
         loaded.search_settings(api.check_search(name))
+    own = {name: int(loaded.default_budget(name)) for name in order.searches}
+    budget, remarks = order.budget, ()
     if budget is None:
-        budget = int(loaded.default_budget(names[0]))
-    path = _folder(loaded.name, names, numbers, budget, preset, settings, out)
-    comparison = Comparison(loaded.name, budget, numbers, names, (), path)
-    for seed, name in itertools.product(numbers, names):
+        budget = own[order.searches[0]]
+        remarks = _remarks(loaded.name, own, budget)
+    path = _folder(loaded.name, order, budget)
+    return loaded, Comparison(
+        loaded.name, budget, order.seeds, order.searches, (), path, remarks=remarks
+    )
+
+
+def _remarks(problem: str, own: Mapping[str, int], budget: int) -> tuple[str, ...]:
+    """Say where a problem's file gives its searches other budgets than they have here."""
+    others = [f"{name} {count:,}" for name, count in own.items() if count != budget]
+    if not others:
+        return ()
+    return (
+        f"The file of {problem} gives {', '.join(others)} evaluations; here every search has "
+        f"{budget:,}, those of {next(iter(own))}.",
+    )
+
+
+def _compared(
+    loaded: Problem, comparison: Comparison, order: _Order, on_rows: OnRows | None
+) -> Comparison:
+    """Make the runs of one problem, or read them."""
+    from evosearch import api
+
+    for seed, name in itertools.product(order.seeds, order.searches):
         run = api.finished_run(
-            loaded, search=name, seed=seed, budget=budget, time_s=time_s, out=out, **options
+            loaded, search=name, seed=seed, budget=comparison.budget, out=order.out, **order.options
         )
         comparison = _with_run(comparison, run, name, seed)
-        _save(comparison)
+        write_record(comparison.path, record_of(comparison))
         if on_rows is not None:
             cell = comparison.cells[-1]
             outcome = "success" if cell.is_success else "no success"
@@ -293,6 +204,8 @@ def _with_run(comparison: Comparison, run: Any, search: str, seed: int) -> Compa
     facts = run.to_json()
     champion: dict[str, Any] = facts["champion"] or {"text": "", "fitness": {}}
     test = champion["fitness"].get("test")
+    # what was read from other runs was not lived, and would make a search look cheap
+    is_lived = not getattr(run, "shared_hits", None)
     cell = Cell(
         search=search,
         seed=seed,
@@ -303,93 +216,55 @@ def _with_run(comparison: Comparison, run: Any, search: str, seed: int) -> Compa
         wall_s=float(facts["wall_s"]),
         path=str(run.path),
         text=str(champion["text"]),
-        synapse_updates=int(facts["synapse_updates"]),
-        updates_to_success=run.updates_to_success,
+        synapse_updates=int(facts["synapse_updates"]) if is_lived else 0,
+        updates_to_success=run.updates_to_success if is_lived else None,
     )
-    return Comparison(
-        comparison.problem,
-        comparison.budget,
-        comparison.seeds,
-        comparison.searches,
-        (*comparison.cells, cell),
-        comparison.path,
+    return replace(
+        comparison,
+        cells=(*comparison.cells, cell),
         floor=facts["floor"],
         ceiling=facts["ceiling"],
+        bar=success_bar(run.settings.get("success"), run.known_scores),
     )
 
 
-def _folder(
-    problem: str,
-    searches: tuple[str, ...],
-    seeds: tuple[int, ...],
-    budget: int,
-    preset: str | None,
-    settings: Mapping[str, str] | None,
-    out: str | Path | None,
-) -> Path:
+def success_bar(
+    criterion: Mapping[str, Any] | None, known: Mapping[str, Mapping[str, Any]]
+) -> float | None:
+    """Return the score that counts as success, None where there is no criterion.
+
+    Args:
+        criterion: the section ``success`` of the problem file.
+        known: scores by split of each known candidate, by name.
+    """
+    if not criterion:
+        return None
+    if criterion.get("reference") is None:
+        return float(criterion["threshold"])
+    reference = known.get(criterion["reference"], {}).get(criterion.get("split", "test"))
+    return None if reference is None else float(reference) + float(criterion.get("margin", 0.0))
+
+
+def _folder(problem: str, order: _Order, budget: int) -> Path:
     from evosearch import api
 
-    key = json.dumps([problem, searches, seeds, budget, preset, sorted((settings or {}).items())])
+    settings = sorted((order.settings or {}).items())
+    key = json.dumps([problem, order.searches, order.seeds, budget, order.preset, settings])
     short = hashlib.sha256(key.encode()).hexdigest()[:8]
-    return api.runs_folder(out) / problem / f"compare-{short}"
+    return api.runs_folder(order.out) / problem / f"compare-{short}"
 
 
-def _save(comparison: Comparison) -> None:
-    record = {
-        "format": FORMAT,
-        "problem": comparison.problem,
-        "budget": comparison.budget,
-        "seeds": list(comparison.seeds),
-        "searches": list(comparison.searches),
-        "floor": plain(comparison.floor),
-        "ceiling": plain(comparison.ceiling),
-        "cells": [{k: plain(v) for k, v in vars(cell).items()} for cell in comparison.cells],
-        "summary": comparison.to_json(),
-    }
-    comparison.path.mkdir(parents=True, exist_ok=True)
-    target = comparison.path / FILE_NAME
-    draft = target.with_suffix(f".{os.getpid()}.tmp")
-    draft.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    draft.replace(target)
-
-
-def load_comparison(path: str | Path) -> Comparison:
-    """Read a comparison from its folder or its ``comparison.json``.
+def load_comparison(path: str | Path) -> Comparison | Suite:
+    """Read a comparison from its folder or its ``comparison.json``; a suite of them likewise.
 
     Raises:
         InputError: there is none.
         RunCorruptError: the file is damaged or of another format.
     """
-    file = Path(path) / FILE_NAME if Path(path).is_dir() else Path(path)
-    if not file.is_file():
-        raise InputError(f"{path} holds no comparison; make one with: evosearch compare.")
+    record, folder = read_record(path)
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        if record["format"] != FORMAT:
-            raise RunCorruptError(
-                f"{file} has format {record['format']}, this version reads {FORMAT}; "
-                "repeat the compare command, finished runs are not done again."
-            )
-        cells = tuple(_read_cell(row) for row in record["cells"])
-        return Comparison(
-            record["problem"],
-            record["budget"],
-            tuple(record["seeds"]),
-            tuple(record["searches"]),
-            cells,
-            file.parent,
-            record["floor"],
-            record["ceiling"],
-        )
-    except (ValueError, KeyError, TypeError) as error:
+        return suite_of(record, folder) if PARTS in record else comparison_of(record, folder)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, RunCorruptError):
             raise
-        raise RunCorruptError(
-            f"{file} is damaged; repeat the compare command, finished runs are not done again."
-        ) from error
-
-
-def _read_cell(record: Mapping[str, Any]) -> Cell:
-    score = math.nan if record["score"] is None else record["score"]
-    values: dict[str, Any] = {**record, "score": score}
-    return Cell(**values)
+        raise damaged(folder) from error

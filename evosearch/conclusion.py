@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from evosearch.accounting import life_cost
 from evosearch.halloffame import Entry
 from evosearch.robustness import ablations, transplants
 from evosearch.rules.rule import Rule
@@ -34,6 +35,7 @@ def conclude(loop: SearchLoop, evaluator: Evaluator) -> dict[str, Any]:
         "known": {name: vars(score) for name, score in known.items()},
         "pareto": [_pareto_row(entry, loop.validated[entry.text]) for entry in loop.hall.front()],
         "summary": loop.search.summary(),
+        "life": life_cost(problem),
         "success": False,
         "evaluations_to_success": None,
     }
@@ -52,7 +54,7 @@ def conclude(loop: SearchLoop, evaluator: Evaluator) -> dict[str, Any]:
         },
         "metrics": metrics,
         "normalised_test": _normalised(problem, known, test),
-        **_spellings(candidate),
+        **_spellings(candidate, is_formula=problem.has_rows),
         **_robustness(evaluator, problem, candidate, winner.scale, known),
     }
     result |= _success(loop, known, winner, test)
@@ -104,7 +106,7 @@ def _success(
     return {"success": bool(is_met), "evaluations_to_success": first}
 
 
-def _spellings(candidate: Any) -> dict[str, str]:
+def _spellings(candidate: Any, *, is_formula: bool) -> dict[str, str]:
     """Return a rule simplified and typeset; nothing for a vector."""
     if not isinstance(candidate, Rule):
         return {"simplified": "", "latex": ""}
@@ -112,7 +114,7 @@ def _spellings(candidate: Any) -> dict[str, str]:
     from evosearch.rules.simplify import simplify
 
     shorter = simplify(candidate)
-    return {"simplified": shorter.text, "latex": latex(shorter)}
+    return {"simplified": shorter.text, "latex": latex(shorter, is_formula=is_formula)}
 
 
 def _pareto_row(entry: Entry, row: ValidationRow) -> dict[str, Any]:

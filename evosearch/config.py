@@ -152,6 +152,9 @@ class SearchConfig(Section):
     representation: Literal["tree", "formula", "coefficients", "table", "vector"] = "tree"
     draws: int | None = Field(None, ge=1, le=1_000_000)
     is_fresh: bool | None = None
+    racing: int | None = Field(
+        None, ge=2, description="draws after which candidates that cannot be among the best stop"
+    )
 
     @property
     def settings(self) -> dict[str, Any]:

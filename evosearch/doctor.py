@@ -184,8 +184,12 @@ def _values_of_run(folder: Path) -> str:
     with reading(folder) as store:
         plan, rows = plan_of_facts(problem, store.facts()), store.generations()
         numbers = sorted({row.generation for row in (rows[0], rows[-1])}) if rows else []
-        # one that was known has the score of its first spelling, which differs in the last digits
-        new = {n: [r for r in store.candidates(n) if r.is_ok and not r.is_cached] for n in numbers}
+        # One that was known has the score of its first spelling, which differs in the last digits;
+        # one with a message left a race.
+        new = {
+            n: [r for r in store.candidates(n) if r.is_ok and not r.is_cached and not r.message]
+            for n in numbers
+        }
         chosen = {n: rows[:N_REPLAYED] for n, rows in new.items()}
     search = plan.make_search()
     with Evaluator(problem, device=plan.device) as evaluator:

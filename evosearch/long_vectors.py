@@ -12,7 +12,7 @@ from evosearch.errors import InputError
 from evosearch.halloffame import Entry
 from evosearch.loop import BUDGET, DONE, VALIDATION_INTERVAL, SearchLoop
 from evosearch.outcome import Evaluation, FloatArray, joined_evaluations
-from evosearch.search.base import Search
+from evosearch.search.base import SEARCHES, Search, searches_of
 from evosearch.search.vectors import asked
 from evosearch.store import GenerationRecord, ValidationRow
 from evosearch.store.records import chain_digest_of_fitness
@@ -29,11 +29,13 @@ class LongVectorLoop(SearchLoop):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._vectors: dict[str, FloatArray] = {}
         super().__init__(*args, **kwargs)
-        if type(self.search).favourites is Search.favourites:
+        if not _names_its_best(type(self.search)):
+            kind = self.search.space.kind
+            able = [name for name in searches_of(kind) if _names_its_best(SEARCHES.get(name))]
             raise InputError(
                 f"search {self.plan.search!r} names no best vector of its own, which it must where "
                 f"vectors have more than 1,000 numbers; {self.plan.problem.name} has "
-                f"{self.search.space.dimension:,}. Choose another search."
+                f"{self.search.space.dimension:,}. These do: {', '.join(able)}."
             )
 
     def step(self) -> str | None:
@@ -115,6 +117,10 @@ class LongVectorLoop(SearchLoop):
 
     def _restore_candidates(self) -> None:
         """Nothing is kept of candidates."""
+
+
+def _names_its_best(search: type[Search]) -> bool:
+    return search.favourites is not Search.favourites
 
 
 def _first_fault(evaluation: Evaluation) -> list[tuple[str, str]]:

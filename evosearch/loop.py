@@ -115,6 +115,7 @@ class SearchLoop:
         self._written_at, self._seconds_to_write = -math.inf, 0.0
         self.search = plan.make_search()
         self._scales = plan.problem.eta_factors if self.search.scores_scales else (1.0,)
+        self._racing = plan.problem.racing(plan.search)
         # Fitness of each draw is most of what a run would store; few searches read it.
         self._needs_draws = "per_draw" in self.search.needs
         self._is_fresh = plan.problem.is_fresh(plan.search)
@@ -213,7 +214,9 @@ class SearchLoop:
         number = self.last.generation + 1
         draws = self._draws(number)
         candidates = [self.search.space.decode(genotype) for genotype in genotypes]
-        evaluation = self._evaluator.evaluate(candidates, draws, scales=self._scales)
+        evaluation = self._evaluator.evaluate(
+            candidates, draws, scales=self._scales, racing=self._racing
+        )
         evaluation = replace(evaluation, cost=evaluation.cost + n_inside)
         if not self._needs_draws:
             evaluation = replace(evaluation, per_draw=np.empty((len(candidates), 0)))
@@ -292,11 +295,13 @@ class SearchLoop:
         is_ok, last = evaluation.is_ok, self.last
         fitness = evaluation.fitness[is_ok]
         quartiles = np.quantile(fitness, (0.25, 0.5, 0.75)) if fitness.size else np.full(3, np.nan)
-        n_new = int((~evaluation.is_cached).sum())
+        n_scales, n_known = len(self._scales), int(evaluation.is_cached.sum())
+        # Of those that are new some may have left a race; what was made inside is none of them.
+        n_unique = min((len(is_ok) - n_known) * n_scales, evaluation.cost - n_known * n_scales)
         return GenerationRow(
             generation=number,
             evaluations=last.evaluations + evaluation.cost,
-            unique_evaluations=last.unique_evaluations + n_new * len(self._scales),
+            unique_evaluations=last.unique_evaluations + n_unique,
             lifetimes=last.lifetimes + self._lived.lifetimes,
             synapse_updates=last.synapse_updates + self._lived.synapse_updates,
             best=best.fitness if best else math.nan,

@@ -54,6 +54,8 @@ class Plan:
             list(self.init),
             NUMERICS,
         ]
+        if data := self.problem.data_hash():
+            identity.append(data)
         short = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]
         return f"{self.search}-s{self.seed}-{short}"
 
@@ -65,7 +67,8 @@ class Plan:
         """Build the search.
 
         Raises:
-            InputError: rules to start from are given to a search that takes none.
+            InputError: rules to start from are given to a search that takes none, or candidates
+                shall race that cannot.
         """
         cls = SEARCHES.get(self.search)
         if self.init and "start" not in cls.Settings.model_fields:
@@ -73,7 +76,25 @@ class Plan:
         space = self.problem.space(self.problem.representation(self.search))
         search = cls(space, seed=self.seed, **self.settings)
         self.problem.check_search(search)
+        self._check_racing(search)
         return search
+
+    def _check_racing(self, search: Search) -> None:
+        """Check that candidates can race, where the problem's file says that they do."""
+        first = self.problem.racing(self.search)
+        if first is None:
+            return
+        where = f"searches.{self.search}.racing is {first}"
+        n_draws = self.problem.n_search_draws(self.search)
+        if first >= n_draws:
+            raise InputError(f"{where}; it must be less than the {n_draws} search draws.")
+        if self.problem.config.aggregate != "mean":
+            found = self.problem.config.aggregate
+            raise InputError(f"{where}, but draws aggregate by {found}; races compare means.")
+        if search.scores_scales and len(self.problem.eta_factors) > 1:
+            raise InputError(f"{where}, but scales is true; races have one step size.")
+        if getattr(search.space, "is_listed", True) is False:
+            raise InputError(f"{where}, but vectors this long are not kept and do not race.")
 
     def to_facts(self) -> dict[str, Any]:
         """Return what the store keeps."""
@@ -87,6 +108,7 @@ class Plan:
             "init": list(self.init),
             "numerics": NUMERICS,
             "source_hash": self.problem.source_hash(),
+            "data_hash": self.problem.data_hash(),
             "task_folder": str(self.problem.folder) if not self.problem.is_compiled else "",
         }
 

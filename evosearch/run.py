@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evosearch.engine.contract import NUMERICS
 from evosearch.errors import InputError, RunCorruptError
 from evosearch.outcome import FloatArray, Json
 from evosearch.plan import Plan, make_plan, plan_of_facts
+from evosearch.recorded import check_facts, check_same, problem_of
 from evosearch.signals import INTERRUPT, TERMINATE, stop_on_signals
 from evosearch.spaces.vector import REFERENCE, VectorSpace, read_vector
-from evosearch.store import GenerationRow, RunStore
+from evosearch.store import GenerationRow, RunStore, ValidationRow
 from evosearch.store.folder import reading
 from evosearch.tables import cell, plain
 
 if TYPE_CHECKING:
+    from evosearch.families import Family
     from evosearch.loop import Limits, Progress, SearchLoop
     from evosearch.problem import Problem
 
@@ -75,7 +76,7 @@ class Run:
             self._validations = store.validations()
             self._problem_text = store.problem_text()
             self.environment: dict[str, Any] = store.environment()
-        _check_facts(path, self._facts)
+        check_facts(path, self._facts)
 
     @property
     def is_finished(self) -> bool:
@@ -130,6 +131,11 @@ class Run:
         return Champion(best.text, best.text, "", best.size, fitness, best.scale)
 
     @property
+    def validations(self) -> list[ValidationRow]:
+        """All scores on validation draws, in the order in which they were made."""
+        return list(self._validations)
+
+    @property
     def pareto(self) -> list[dict[str, Any]]:
         """Rows ``size text fitness validation``: no smaller rule is as good on search draws."""
         if self.is_finished:
@@ -151,6 +157,17 @@ class Run:
                     }
                 )
         return rows
+
+    @cached_property
+    def families(self) -> list[Family]:
+        """Families of equivalent rules among the 100 best of each size, by rising size."""
+        from evosearch.families import N_OF_SIZE, families_of
+
+        if self.is_of_vectors:
+            return []
+        with reading(self.path) as store:
+            met = store.best_of_each_size(N_OF_SIZE)
+        return families_of(met, {row.text: row.fitness for row in self._validations})
 
     @property
     def known(self) -> dict[str, Any]:
@@ -282,6 +299,7 @@ class Run:
                 "evaluations": last.evaluations if last else 0,
                 "lifetimes": last.lifetimes if last else 0,
                 "synapse_updates": last.synapse_updates if last else 0,
+                "life": result.get("life"),
                 "wall_s": last.wall_s if last else 0.0,
                 "champion": record,
                 "floor": baselines.get(self.floor_name or ""),
@@ -305,6 +323,19 @@ class Run:
         if native is None or not last or not last[0].synapse_updates:
             return None
         return min(1.0, native / last[0].synapse_updates)
+
+    @property
+    def share_met_before(self) -> float | None:
+        """Share of evaluations whose score was known in the run; None before the first."""
+        last = self._generations[-1] if self._generations else None
+        if last is None or not last.evaluations:
+            return None
+        return 1.0 - last.unique_evaluations / last.evaluations
+
+    @property
+    def shared_hits(self) -> int | None:
+        """Scores that came from other runs; None where the run shared none."""
+        return self._facts.get("shared_hits")
 
     def __repr__(self) -> str:
         champion = self.champion
@@ -338,6 +369,7 @@ def execute(
     backend: str = "auto",
     device: str = "cpu",
     chunk_size: int | None = None,
+    cache: Path | None = None,
     init: Sequence[str] = (),
     target: float | None = None,
     patience: int | None = None,
@@ -351,7 +383,7 @@ def execute(
 
     plan = make_plan(problem, search, seed=seed, budget=budget, device=device, init=init)
     plan.make_search()
-    with _evaluator(plan, workers, backend, chunk_size) as evaluator:
+    with _evaluator(plan, workers, backend, chunk_size, cache) as evaluator:
         _require(plan)
         path = plan.folder(out)
         if path.exists():
@@ -379,6 +411,7 @@ def resume(
     backend: str = "auto",
     device: str = "cpu",
     chunk_size: int | None = None,
+    cache: Path | None = None,
     accept_code: bool = False,
     callbacks: Sequence[Callback] = (),
     on_progress: Callable[[Progress], Any] | None = None,
@@ -393,9 +426,9 @@ def resume(
     with RunStore(path, is_writer=True) as store:
         store.check()
         facts = store.facts()
-        _check_facts(path, facts)
-        problem = _problem_of(path, store.problem_text(), facts)
-        _check_same(path, facts, problem, device, accept_code=accept_code)
+        check_facts(path, facts)
+        problem = problem_of(path, store.problem_text(), facts)
+        check_same(path, facts, problem, device, accept_code=accept_code)
         if budget is not None and budget < int(facts["budget"]):
             raise InputError(
                 f"the run {path} has a budget of {facts['budget']} evaluations; "
@@ -405,7 +438,7 @@ def resume(
         is_over = "result" in facts and facts.get("stopped_by") in (BUDGET, DONE)
         if not is_over or is_extended:
             plan = plan_of_facts(problem, facts | ({"budget": budget} if is_extended else {}))
-            with _evaluator(plan, workers, backend, chunk_size) as evaluator:
+            with _evaluator(plan, workers, backend, chunk_size, cache) as evaluator:
                 _require(plan)
                 limits = Limits(time_s, facts.get("target"), facts.get("patience"))
                 if facts.get("stopped_by") in (TARGET, PATIENCE):
@@ -423,7 +456,7 @@ def load_run(path: Path) -> Run:
 def load_problem_of(run: Run) -> Problem:
     """Build the problem that a run was made on, from the run's own folder."""
     with reading(run.path) as store:
-        return _problem_of(run.path, store.problem_text(), store.facts())
+        return problem_of(run.path, store.problem_text(), store.facts())
 
 
 def find_existing(
@@ -444,15 +477,24 @@ def _require(plan: Plan) -> None:
         problem.python_task("search")
 
 
-def _evaluator(plan: Plan, workers: int | None, backend: str, chunk_size: int | None) -> Any:
+def _evaluator(
+    plan: Plan, workers: int | None, backend: str, chunk_size: int | None, cache: Path | None
+) -> Any:
     from evosearch.evaluation import Evaluator
+    from evosearch.evaluation.shared import SharedOutcomes
 
+    if cache is not None and plan.device != "cpu":
+        raise InputError(
+            f"the cache keeps scores of the device cpu, this run is on {plan.device!r}, whose "
+            "numbers differ in the last digits; leave out --cache."
+        )
     return Evaluator(
         plan.problem,
         workers=workers,
         backend=backend,
         device=plan.device,
         chunk_size=chunk_size,
+        shared=None if cache is None else SharedOutcomes(cache, plan.problem),
     )
 
 
@@ -491,6 +533,9 @@ def _go_on(
                 reason = stop.reason or INTERRUPT
         store.add_event(loop.last.generation, "stopped", reason)
         store.set_facts(stopped_by=reason, native_updates=loop.native_updates)
+        if evaluator.shared is not None:
+            before = int(store.facts().get("shared_hits") or 0)
+            store.set_facts(shared_hits=before + evaluator.shared.hits)
 
 
 def _loop_class(plan: Plan) -> type[SearchLoop]:
@@ -515,52 +560,3 @@ def _caller(callbacks: Sequence[Callback], path: Path) -> Callable[[int], None]:
                 logger.warning("callback %s failed: %s: %s", name, type(error).__name__, error)
 
     return call
-
-
-_FACTS = {"problem": str, "search": str, "seed": int, "budget": int, "device": str, "init": list}
-_FACTS |= {"source_hash": str, "task_folder": str, "numerics": object}
-
-
-def _check_facts(path: Path, facts: Mapping[str, Any]) -> None:
-    """Check that the store says what the run is."""
-    for name, kind in _FACTS.items():
-        if facts.get(name) is None or not isinstance(facts[name], kind):
-            raise RunCorruptError(
-                f"{path} does not say its {name}; restore it from a copy, or run again."
-            )
-
-
-def _problem_of(path: Path, text: str, facts: Mapping[str, Any]) -> Problem:
-    import tomllib
-
-    from evosearch.config import build_config
-    from evosearch.problem import make_problem
-
-    source = str(path / "problem.toml")
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RunCorruptError(f"{source} is damaged ({error}); restore it from a copy.") from None
-    folder = Path(facts.get("task_folder") or path)
-    return make_problem(build_config(values, source=source), source=source, folder=folder)
-
-
-def _check_same(
-    path: Path, facts: Mapping[str, Any], problem: Problem, device: str, *, accept_code: bool
-) -> None:
-    """Check that the run would go on as it began."""
-    if facts["numerics"] != NUMERICS:
-        raise InputError(
-            f"the run {path} was made with numerics {facts['numerics']}, this version computes "
-            f"with {NUMERICS}; run it again, or resume it with the version that made it."
-        )
-    if device not in ("cpu", facts["device"]):
-        raise InputError(
-            f"the run {path} was made on device {facts['device']!r}, not {device!r}; its numbers "
-            "would differ in the last digits. Leave out --device."
-        )
-    if problem.source_hash() != facts["source_hash"] and not accept_code:
-        raise InputError(
-            f"the source of the task {problem.config.task_kind} has changed since the run {path} "
-            "began; give --accept-code to go on all the same."
-        )

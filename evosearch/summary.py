@@ -17,11 +17,13 @@ from evosearch.tables import Table, cell, numbers_line, plain
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from evosearch.compare import Comparison
+    from evosearch.comparison import Comparison
     from evosearch.doctor import Finding
     from evosearch.scoring import Score
+    from evosearch.suite import Suite
 
 MAX_PARETO_ROWS = 12
+MAX_FAMILY_ROWS = 12
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -40,29 +42,34 @@ def print_table(table: Table) -> None:
 
 def print_run(run: Any, *, report: Path | None = None) -> None:
     """Print a run: the champion beside the best known rule, scores, front, and where it lies."""
-    facts, faults = run.to_json(), _faults(run)
+    # All that is read comes first, so that a damaged file is told before anything is printed.
+    facts, faults, tables = run.to_json(), _faults(run), _tables(run)
     console = _console()
     console.print(_headline(facts), style="bold")
     console.print()
     for label, text in _rule_lines(run, facts):
         console.print(f"  {label:<12} {text}", soft_wrap=True)
     console.print()
-    console.print(rich_table(score_table(run)))
-    for table in (transplants_table(run), ablations_table(run)):
-        if len(table):
-            console.print(rich_table(table))
-    front = pareto_table(run)
-    if len(front) and not _is_of_vectors(run):
-        console.print(rich_table(front))
+    for table in tables:
+        console.print(rich_table(table))
     verdict = {True: "success criterion met", False: "success criterion not met"}
     for line in (verdict.get(facts["success"], ""), getattr(run, "summary", ""), faults):
         if line:
             console.print(f"  {line}", soft_wrap=True)
-    if speed := _speed(run):
-        console.print(f"  {speed}", soft_wrap=True)
+    for line in (_speed(run), _cache(run)):
+        if line:
+            console.print(f"  {line}", soft_wrap=True)
     console.print(f"  run     {run.path}", soft_wrap=True)
     if report is not None:
         console.print(f"  report  {report}", soft_wrap=True)
+
+
+def _tables(run: Any) -> list[Table]:
+    """Return the tables of a run that have rows; the scores always."""
+    more = [transplants_table(run), ablations_table(run)]
+    if not _is_of_vectors(run):
+        more += [pareto_table(run), families_table(run)]
+    return [score_table(run), *(table for table in more if len(table))]
 
 
 def _is_of_vectors(run: Any) -> bool:
@@ -85,6 +92,17 @@ def _speed(run: Any) -> str:
         return ""
     tiers = "" if share is None else f", {share:.0%} native code, {1 - share:.0%} interpreted"
     return f"speed   {si(rate)} synapse updates/s{tiers}"
+
+
+def _cache(run: Any) -> str:
+    """Return how many scores were known before, in the run and from others; empty where none."""
+    share, hits = getattr(run, "share_met_before", None), getattr(run, "shared_hits", None)
+    parts = []
+    if share:
+        parts.append(f"{share:.1%} of evaluations met a candidate of this run again")
+    if hits is not None:
+        parts.append(f"{hits:,} scores came from other runs")
+    return f"cache   {'; '.join(parts)}" if parts else ""
 
 
 def _headline(facts: Mapping[str, Any]) -> str:
@@ -157,6 +175,21 @@ def pareto_table(run: Any) -> Table:
     return Table(title, ("size", "search", "validation", "rule"), rows)
 
 
+def families_table(run: Any) -> Table:
+    """Return families of equivalent rules, the best of each size, at most twelve of them."""
+    from evosearch.families import best_of_each_size
+
+    found = getattr(run, "families", [])
+    shown = best_of_each_size(found, MAX_FAMILY_ROWS)
+    columns = ("size", "validation", "search", "rules", "met", "form", "smallest rule")
+    rows = tuple(
+        (f.size, f.validation, f.fitness, f.n_rules, f.n_met, f.short_form or "–", f.short_text)
+        for f in shown
+    )
+    title = f"families of equivalent rules, the best of each size: {len(shown)} of {len(found)}"
+    return Table(title, columns, rows)
+
+
 def transplants_table(run: Any) -> Table:
     """Return how the champion does on other splits than it was chosen by, floor and ceiling too."""
     rows = tuple(
@@ -195,14 +228,20 @@ def _shortened(candidate: str) -> str:
     return numbers_line(json.loads(candidate)) if candidate.startswith("[") else candidate
 
 
-def print_comparison(comparison: Comparison) -> None:
-    """Print the summary, the tests and where the comparison lies."""
+def print_comparison(comparison: Comparison | Suite, *, report: Path | None = None) -> None:
+    """Print the summary of each problem and of all, the tests, and where the comparison lies."""
     console = _console()
-    console.print(rich_table(comparison.table()))
-    tests = comparison.tests_table()
-    if len(tests):
-        console.print(rich_table(tests))
+    parts = getattr(comparison, "parts", ())
+    for part in (*parts, comparison):
+        console.print(rich_table(part.table()))
+        tests = part.tests_table()
+        if len(tests):
+            console.print(rich_table(tests))
+    for note in comparison.notes:
+        console.print(f"  {note}", soft_wrap=True)
     console.print(f"  comparison  {comparison.path}", soft_wrap=True)
+    if report is not None:
+        console.print(f"  report      {report}", soft_wrap=True)
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

@@ -88,6 +88,7 @@ margin = 0.0             # above the reference
 budget = 5000
 population = 100         # a setting of this search
 # draws = 8              # its own number of search draws, and is_fresh of its own
+# racing = 4             # candidates that cannot be among the best are dropped after so many draws
 # representation = "coefficients"  # as cmaes needs it; "table" for tables
 
 [searches.enumerate]

@@ -16,7 +16,7 @@ from evosearch import cli
 
 RUN_KEYS = [
     "run", "problem", "search", "seed", "generations", "evaluations", "lifetimes",
-    "synapse_updates", "wall_s", "champion", "floor", "ceiling", "baselines", "success",
+    "synapse_updates", "life", "wall_s", "champion", "floor", "ceiling", "baselines", "success",
     "stopped_by",
 ]  # fmt: skip
 CHAMPION_KEYS = ["text", "simplified", "latex", "size", "fitness", "normalised_test"]
@@ -362,3 +362,17 @@ def test_compare_prints_one_object_with_the_promised_keys(say, tmp_path, monkeyp
     bad = say("compare", "oja_pc1", "--searches", "random,gpp", "--out", tmp_path)
     assert bad.status == 2
     assert "'gp'" in bad.err
+
+
+def test_compare_of_several_problems_prints_one_object_and_writes_one_report(say, tmp_path):
+    args = ["compare", "discrete_table, delta_rule", "--preset", "quick", "--searches", "random"]
+    args += ["--seeds", 1, "--budget", 20, "--workers", 1, "--out", tmp_path]
+    done = say(*args, "--json")
+    assert done.status == 0, done.err
+    assert list(done.json) == ["problems", "seeds", "rows", "tests", "notes"]
+    assert [part["problem"] for part in done.json["problems"]] == ["discrete_table", "delta_rule"]
+    (page,) = (tmp_path / "comparisons").glob("compare-*/report.html")
+    again = say(*args)
+    assert "all problems: discrete_table, delta_rule" in again.out
+    assert str(page) in again.out
+    assert say("report", page.parent).out.strip() == str(page)

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from evosearch import api
-from evosearch.compare import Cell, Comparison, compare, load_comparison, row_of
+from evosearch.compare import compare, load_comparison, success_bar
+from evosearch.comparison import Cell, Comparison, row_of
 from evosearch.errors import InputError, RunCorruptError
 
 
@@ -18,16 +19,25 @@ def cell(search="gp", seed=0, score=0.9, is_success=True, evaluations=1000, firs
 
 
 class FakeProblem:
-    name = "toy"
+    def __init__(self, name="toy", budgets=None):
+        self.name, self.budgets = name, budgets or {}
 
     def search_settings(self, search):
         return {}
 
     def default_budget(self, search):
-        return 500
+        return self.budgets.get(search, 500)
 
 
 class FakeRun(SimpleNamespace):
+    @property
+    def settings(self):
+        return {"success": {"threshold": 0.5}}
+
+    @property
+    def known_scores(self):
+        return {}
+
     def to_json(self):
         return {
             "champion": {"text": "post*pre", "fitness": {"test": self.score}},
@@ -53,7 +63,10 @@ def done(monkeypatch, tmp_path):
             updates_to_success=1000,
         )  # fmt: skip
 
-    monkeypatch.setattr("evosearch.api.load_problem", lambda *a, **k: FakeProblem())
+    def load_problem(problem, **options):
+        return problem if isinstance(problem, FakeProblem) else FakeProblem(problem)
+
+    monkeypatch.setattr("evosearch.api.load_problem", load_problem)
     monkeypatch.setattr("evosearch.api.check_search", lambda name: name)
     monkeypatch.setattr("evosearch.api.finished_run", finished_run)
     return asked
@@ -190,3 +203,118 @@ def test_searches_without_scores_are_not_tested():
     comparison = Comparison("toy", 10, (0,), ("gp", "random"), cells, Path())
     assert comparison.tests == []
     assert [row.search for row in comparison.rows] == ["gp", "random"]
+
+
+def test_success_needs_a_threshold_or_what_a_known_rule_scored():
+    known = {"oja": {"validation": 0.7, "test": 0.8}, "lost": {"validation": None, "test": None}}
+    assert success_bar(None, known) is None
+    assert success_bar({"threshold": 0.9}, known) == 0.9
+    assert success_bar({"reference": "oja", "margin": 0.05}, known) == pytest.approx(0.85)
+    assert success_bar({"reference": "oja", "split": "validation"}, known) == 0.7
+    assert success_bar({"reference": "lost"}, known) is None
+
+
+def test_several_problems_have_a_table_each_and_one_of_all(done, tmp_path):
+    seen = []
+    suite = compare(
+        ["a", "b"], searches=["random", "gp"], seeds=3, out=tmp_path,
+        on_rows=lambda _, news: seen.append(news),
+    )  # fmt: skip
+    assert [part.problem for part in suite.parts] == ["a", "b"]
+    assert seen[0] == "a, random seed 0: 0.3000, no success"
+    assert len(seen) == len(done) == 12
+    random, gp = suite.rows
+    assert (random.n_runs, random.n_successes, random.mean_rank) == (6, 0, 2.0)
+    assert (gp.n_runs, gp.success_rate, gp.mean_rank) == (6, 1.0, 1.0)
+    assert gp.normalised == pytest.approx(0.81)  # floor 0, ceiling 1
+    assert gp.budgets_to_success == pytest.approx(100 / 500)
+    assert random.budgets_to_success is None
+    (test,) = suite.tests
+    assert (test.a, test.b, test.effect) == ("random", "gp", 0.0)
+    text = str(suite)
+    assert text.index("a: test scores") < text.index("b: test scores") < text.index("mean rank")
+    assert suite._repr_html_().count("<table>") == 4
+
+
+def test_json_of_several_problems_holds_that_of_each(done, tmp_path):
+    suite = compare(["a", "b"], searches=["gp", "random"], seeds=2, out=tmp_path)
+    facts = suite.to_json()
+    assert list(facts) == ["problems", "seeds", "rows", "tests", "notes"]
+    alone = compare("a", searches=["gp", "random"], seeds=2, out=tmp_path)
+    assert facts["problems"][0] == alone.to_json()
+    assert list(facts["rows"][0]) == [
+        "search", "success_rate", "normalised", "mean_rank", "budgets_to_success",
+    ]  # fmt: skip
+    json.dumps(facts, allow_nan=False)
+
+
+def test_a_suite_lies_in_a_file_and_goes_on_where_it_was_stopped(done, tmp_path, monkeypatch):
+    suite = compare(["a", "b"], searches=["gp"], seeds=2, out=tmp_path)
+    assert suite.path.parent == tmp_path / "comparisons"
+    assert load_comparison(suite.path) == suite
+    file = suite.path / "comparison.json"
+    whole = json.loads(file.read_text())
+    file.write_text(json.dumps({**whole, "problems": []}))
+    with pytest.raises(RunCorruptError, match="is damaged"):
+        load_comparison(suite.path)
+    work = api.finished_run
+
+    def stop_at_second_problem(problem, **options):
+        if problem.name == "b":
+            raise KeyboardInterrupt
+        return work(problem, **options)
+
+    monkeypatch.setattr("evosearch.api.finished_run", stop_at_second_problem)
+    with pytest.raises(KeyboardInterrupt):
+        compare(["a", "b"], searches=["gp"], seeds=2, out=tmp_path)
+    stopped = load_comparison(suite.path)
+    assert [len(part.cells) for part in stopped.parts] == [2, 0]
+    assert (stopped.rows[0].success_rate, stopped.rows[0].mean_rank) == (1.0, 1.0)
+    assert api.report(stopped, out=tmp_path / "s.html").stat().st_size > 1000
+    monkeypatch.setattr("evosearch.api.finished_run", work)
+    assert compare(["a", "b"], searches=["gp"], seeds=2, out=tmp_path) == suite
+
+
+def test_a_suite_says_which_budgets_differ(done, tmp_path):
+    few = FakeProblem("few", {"gp": 200, "random": 100})
+    options = {"searches": ["gp", "random"], "seeds": 1, "out": tmp_path}
+    differ, file, *early = compare([few, "b"], **options).notes
+    assert "few 200, b 500" in differ
+    assert file == (
+        "The file of few gives random 100 evaluations; here every search has 200, those of gp."
+    )
+    assert early == []
+    assert compare([few, "b"], budget=500, **options).notes == []
+    ended = compare("b", budget=1000, searches=["gp"], seeds=2, out=tmp_path).notes
+    assert ended == [
+        "gp ended before the budget of b in 2 of 2 runs, the shortest after 500 evaluations."
+    ]
+
+
+def test_a_suite_of_nothing_or_of_one_problem_twice_is_refused(done, tmp_path):
+    with pytest.raises(InputError, match="at least one problem"):
+        compare([], searches=["gp"], seeds=1, out=tmp_path)
+    with pytest.raises(InputError, match="each problem once"):
+        compare(["a", "a"], searches=["gp"], seeds=1, out=tmp_path)
+    assert done == []
+
+
+def test_runs_that_read_scores_of_others_say_nothing_of_synapse_updates(tmp_path):
+    few = {"task.steps": "20", "splits.test.draws": "6", "splits.validation.draws": "6"}
+    options = {"searches": ["random"], "seeds": 1, "budget": 40, "settings": few, "workers": 1}
+    options |= {"preset": "quick", "cache": True}
+    first = compare("oja_pc1", out=tmp_path, **options)
+    (tmp_path / "oja_pc1").rename(tmp_path / "aside")
+    again = compare("oja_pc1", out=tmp_path, **options)
+    assert first.cells[0].synapse_updates > 0 == again.cells[0].synapse_updates
+    assert again.rows[0].updates_to_success is None
+    assert again.cells[0].score == first.cells[0].score
+
+
+def test_a_file_of_an_earlier_version_is_read_without_what_it_lacks(done, tmp_path):
+    path = compare("toy", searches=["gp"], seeds=1, out=tmp_path).path / "comparison.json"
+    record = json.loads(path.read_text())
+    del record["bar"], record["remarks"]
+    path.write_text(json.dumps(record))
+    old = load_comparison(path)
+    assert (old.bar, old.remarks) == (None, ())

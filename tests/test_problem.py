@@ -235,6 +235,31 @@ def test_a_search_without_a_section_gets_the_default_searchs_budget(problem):
     assert problem.search_settings("beam") == {}
 
 
+def test_setting_a_search_that_the_file_does_not_name_leaves_it_the_usual_budget(problem):
+    changes = {"searches.beam.population": "7", "searches.snes.population": "8"}
+    changes["searches.gp.budget"] = "123"
+    changed = load_problem("delta_rule", overrides=changes)
+    assert changed.search_settings("beam") == {"population": 7}
+    assert (changed.default_budget("beam"), changed.representation("beam")) == (123, "tree")
+    assert changed.representation("snes") == "coefficients"
+    own = load_problem("delta_rule", overrides={"searches.beam.budget": "9"})
+    assert (own.default_budget("beam"), own.representation("beam")) == (9, "tree")
+    with pytest.raises(InputError, match=r"'beamm'\. Did you mean 'beam'"):
+        load_problem("delta_rule", overrides={"searches.beamm.population": "7"})
+    with pytest.raises(InputError, match=r"searches\.beam\.popul is an unknown key"):
+        load_problem("delta_rule", overrides={"searches.beam.popul": "7"})
+
+
+def test_only_a_problem_that_reads_a_file_has_a_hash_of_it(problem, tmp_path):
+    assert problem.data_hash() == ""
+    tables = [tmp_path / "a.csv", tmp_path / "b.csv", tmp_path / "c.csv"]
+    for path, last in zip(tables, ("3,9", "3,9", "3,8"), strict=True):
+        path.write_text(f"x,y\n1,1\n2,4\n0,0\n4,16\n5,25\n{last}\n")
+    a, b, c = (load_problem("regression", overrides={"task.file": str(p)}).data_hash()
+               for p in tables)  # fmt: skip
+    assert a == b != c
+
+
 USER = """
 schema = 1
 name = "mine"

@@ -13,7 +13,7 @@ from evosearch.errors import EvosearchError, InputError
 from evosearch.evaluation import EvaluationCancelledError, Evaluator
 from evosearch.problem import load_problem
 from evosearch.rules.parser import parse
-from evosearch.run import Run, execute, resume
+from evosearch.run import Run, execute, find_existing, resume
 
 # Problem, search, population: a few generations of each, some of them cut by the budget.
 CASES = {
@@ -531,6 +531,36 @@ def test_changed_source_is_refused_unless_accepted(user_problem, tmp_path):
     with pytest.raises(EvosearchError):
         resume(run.path, budget=100, **options)
     assert Run(run.path).is_finished
+
+
+def forget_tables():
+    """Let the next read of a table look at the file again, as another process does."""
+    from evosearch.problem.base import hash_of_file
+    from evosearch.tasks import regression
+
+    hash_of_file.cache_clear()
+    regression._kept_parts.cache_clear()
+
+
+def test_a_run_on_a_table_that_has_changed_since_is_not_resumed(tmp_path):
+    table = tmp_path / "my.csv"
+    rows = [f"{k},{k * k}" for k in range(30)]
+    table.write_text("\n".join(["x,y", *rows]) + "\n")
+    few = {"task.file": str(table), "searches.random.population": "5"}
+    problem = load_problem("regression", overrides=few)
+    run = execute(problem, "random", budget=20, out=tmp_path, callbacks=[interrupt], workers=1)
+    assert run.to_json()["stopped_by"] == "interrupt"
+    before = table.read_text()
+    table.write_text(before.replace("29,841", "29,840"))
+    forget_tables()
+    with pytest.raises(InputError, match=r"my\.csv has changed since the run .* began") as caught:
+        resume(run.path, workers=1)
+    assert "\n" not in str(caught.value)
+    other = load_problem("regression", overrides=few)
+    assert find_existing(other, "random", seed=0, budget=20, device="cpu", out=tmp_path) is None
+    table.write_text(before)
+    forget_tables()
+    assert resume(run.path, workers=1).is_finished
 
 
 def test_reading_a_run_never_imports_the_users_code(user_problem, tmp_path):

@@ -6,7 +6,15 @@ import math
 import numpy as np
 import pytest
 
-from evosearch.statistics import holm, mann_whitney, quartiles, vargha_delaney, wilson_interval
+from evosearch.statistics import (
+    holm,
+    mann_whitney,
+    mean_ranks,
+    quartiles,
+    van_elteren,
+    vargha_delaney,
+    wilson_interval,
+)
 
 
 def test_wilson_interval_agrees_with_its_defining_equation():
@@ -59,3 +67,44 @@ def test_holm_leaves_out_pairs_that_could_not_be_tested():
 def test_quartiles_ignore_failed_runs():
     assert quartiles([1, 2, 3, 4, 5, -math.inf, math.nan]) == (2.0, 3.0, 4.0)
     assert np.isnan(quartiles([])).all()
+
+
+def test_van_elteren_of_one_stratum_is_the_rank_sum_test():
+    from scipy.stats import mannwhitneyu
+
+    a, b = [1.0, 2.0, 2.0, 5.0, 7.0], [2.0, 3.0, 4.0, 4.0, 9.0, 9.5]
+    peer = mannwhitneyu(a, b, alternative="two-sided", method="asymptotic", use_continuity=False)
+    assert van_elteren([(a, b)]) == pytest.approx(peer.pvalue, rel=1e-12)
+
+
+def test_van_elteren_agrees_with_permuting_within_strata():
+    rng = np.random.default_rng(4)
+    strata = [
+        (rng.normal(0.6, 1, 9), rng.normal(0, 1, 7)),
+        (rng.normal(50, 9, 8), rng.normal(45, 9, 9)),
+    ]
+
+    def statistic(pairs):
+        total = 0.0
+        for a, b in pairs:
+            greater = (a[:, None] > b).sum()
+            total += (greater - len(a) * len(b) / 2) / (len(a) + len(b) + 1)
+        return abs(total)
+
+    found, n, count = statistic(strata), 4000, 0
+    for _ in range(n):
+        mixed = [(rng.permutation(np.concatenate(pair)), len(pair[0])) for pair in strata]
+        count += statistic([(values[:m], values[m:]) for values, m in mixed]) >= found - 1e-12
+    assert van_elteren(strata) == pytest.approx(count / n, abs=0.025)
+
+
+def test_van_elteren_looks_within_strata_only_and_says_nothing_where_all_is_equal():
+    a, b = [0.0, 1.0, 2.0, 3.0], [4.0, 5.0, 6.0, 7.0]
+    assert van_elteren([(a, b), ([9.0], [8.0])]) < van_elteren([(a, b), (b, a)])
+    assert van_elteren([(a, b), (b, a)]) == pytest.approx(1.0)
+    assert van_elteren([([1.0, 1.0], [1.0])]) == 1.0
+
+
+def test_ranks_of_columns_share_places_and_put_what_is_unknown_last():
+    ranks = mean_ranks([[0.3, np.nan, 0.3], [0.1, 0.2, 0.3]])
+    np.testing.assert_array_equal(ranks, [(1.5 + 3) / 2, (3 + 2) / 2, (1.5 + 1) / 2])

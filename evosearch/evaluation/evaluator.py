@@ -16,6 +16,8 @@ from evosearch.evaluation import jobs
 from evosearch.evaluation.executors import BACKENDS, Executor, make_executor
 from evosearch.evaluation.isolated import Isolated
 from evosearch.evaluation.outcomes import Outcome, OutcomeCache, candidate_key, failure
+from evosearch.evaluation.racing import race
+from evosearch.evaluation.shared import SharedOutcomes
 from evosearch.outcome import OK, Evaluation, FloatArray, Lived, joined_evaluations
 from evosearch.populations import LowRank
 from evosearch.problem import Draws, Problem
@@ -43,6 +45,7 @@ class Evaluator:
         device: ``cpu`` or a torch device.
         timeout_s: limit for one candidate of a Python task; compiled lives need none.
         chunk_size: candidates a call; None chooses by number and workers.
+        shared: scores that runs share; None for none.
 
     Raises:
         InputError: an argument is out of range.
@@ -57,6 +60,7 @@ class Evaluator:
         device: str = "cpu",
         timeout_s: float | None = DEFAULT_TIMEOUT_S,
         chunk_size: int | None = None,
+        shared: SharedOutcomes | None = None,
     ) -> None:
         if backend not in BACKENDS:
             raise unknown_name("backend", backend, BACKENDS)
@@ -78,6 +82,7 @@ class Evaluator:
         self._chunk_size = chunk_size
         self.cancel = threading.Event()
         self._caches: dict[str, OutcomeCache] = {}
+        self.shared = shared
         self._executor: Executor = make_executor(self.backend, self.workers)
         self._spec = jobs.spec_of(problem) if self.backend == "processes" else None
         self._isolated = Isolated(
@@ -98,6 +103,8 @@ class Evaluator:
     def close(self) -> None:
         """End the workers."""
         self._executor.close()
+        if self.shared is not None:
+            self.shared.close()
 
     def evaluate(
         self,
@@ -106,6 +113,7 @@ class Evaluator:
         *,
         scales: Sequence[float] = (1.0,),
         is_remembered: bool = True,
+        racing: int | None = None,
     ) -> Evaluation:
         """Score candidates, each at its best step size.
 
@@ -116,9 +124,13 @@ class Evaluator:
             is_remembered: whether to look up what is known and to remember what is found. Two
                 spellings of a rule differ in the last digits, so where it matters which was
                 scored, and what came before is not stored, nothing is remembered.
+            racing: draws after which candidates that cannot be among the best quarter of those
+                that are not known are dropped (``evosearch.evaluation.racing``), at one step
+                size; None for never.
 
         Returns:
-            The evaluation; ``cost`` is n times the number of step sizes.
+            The evaluation; ``cost`` is n times the number of step sizes, in a race less for those
+            that were dropped, by their share of draws.
 
         Raises:
             EvaluationCancelledError: it was cancelled.
@@ -130,15 +142,20 @@ class Evaluator:
         for number, key in enumerate(keys):
             if key not in first and cache.get(key) is None:
                 first[key] = number
-        self.problem.prepare(draws, self.device)
         new = [candidates[number] for number in first.values()]
-        outcomes, lived = self._score(new, draws, factors)
+        cost = len(keys) * len(factors)
+        if racing is None:
+            outcomes, lived = self._known_or_scored(new, draws, factors)
+        else:
+            raced = race(lambda c, d: self._score(c, d, factors), self.problem, new, draws, racing)
+            outcomes, lived = raced.outcomes, raced.lived
+            cost += raced.cost(len(draws)) - len(new)
         known = dict(zip(first, outcomes, strict=True))
         found = [known.get(key) or cache[key] for key in keys]
         for key, outcome in known.items():
             cache.add(key, outcome)
         is_cached = np.array([first.get(key) != n for n, key in enumerate(keys)], dtype=np.bool_)
-        return _as_evaluation(candidates, found, is_cached, len(factors), len(draws), lived)
+        return _as_evaluation(candidates, found, is_cached, cost, len(draws), lived)
 
     def evaluate_block(self, points: FloatArray | LowRank, draws: Draws) -> Evaluation:
         """Score a block of vectors that nobody keeps; nothing is looked up or remembered.
@@ -174,6 +191,19 @@ class Evaluator:
         for candidate, outcome in known:
             cache.add(candidate_key(candidate), outcome)
 
+    def _known_or_scored(
+        self, candidates: list[Any], draws: Draws, scales: tuple[float, ...]
+    ) -> jobs.JobResult:
+        """Return outcomes that other runs have shared, and score the others."""
+        if self.shared is None or not candidates:
+            return self._score(candidates, draws, scales)
+        found = self.shared.read(candidates, draws, scales)
+        new = [candidate for k, candidate in enumerate(candidates) if k not in found]
+        outcomes, lived = self._score(new, draws, scales)
+        self.shared.write(new, outcomes, draws, scales)
+        scored = iter(outcomes)
+        return [found[k] if k in found else next(scored) for k in range(len(candidates))], lived
+
     def _cache_of(self, draws: Draws, scales: tuple[float, ...]) -> OutcomeCache:
         """Return what is remembered on a split, emptied where draws or step sizes are others."""
         cache = self._caches.setdefault(draws.split, OutcomeCache())
@@ -185,6 +215,7 @@ class Evaluator:
     ) -> jobs.JobResult:
         if not candidates:
             return [], Lived()
+        self.problem.prepare(draws, self.device)
         if self.problem.is_compiled:
             return self._score_compiled(candidates, draws, scales)
         return self._score_python(candidates, draws, scales)
@@ -270,7 +301,7 @@ def _as_evaluation(
     candidates: Sequence[Any],
     outcomes: Sequence[Outcome],
     is_cached: Any,
-    n_scales: int,
+    cost: int,
     n_draws: int,
     lived: Lived,
 ) -> Evaluation:
@@ -284,7 +315,7 @@ def _as_evaluation(
         scale=np.array([outcome.scale for outcome in outcomes], dtype=np.float64),
         exploded=np.array([outcome.exploded for outcome in outcomes], dtype=np.float64),
         is_cached=is_cached,
-        cost=len(outcomes) * n_scales,
+        cost=cost,
         lived=lived,
         messages=tuple(outcome.message for outcome in outcomes),
         metrics={

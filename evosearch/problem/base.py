@@ -7,7 +7,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -211,6 +211,10 @@ class Problem(ABC):
         own = self._search_config(search).is_fresh
         return self.config.splits[SEARCH].is_fresh if own is None else own
 
+    def racing(self, search: str) -> int | None:
+        """Return the draws after which a search's candidates may be dropped, None for never."""
+        return self._search_config(search).racing
+
     def search_settings(self, search: str) -> dict[str, Any]:
         """Return the settings of a search on this problem.
 
@@ -264,9 +268,23 @@ class Problem(ABC):
         """Return the hash of the user's own task, empty for a built-in one."""
         return "" if self.is_compiled else source_hash(self.config.task_kind, self.folder)
 
+    def data_hash(self) -> str:
+        """Return the hash of the table that a built-in task reads, empty where it names none.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        file = self.config.task.get("file") if self.is_compiled else None
+        return hash_of_file(file) if isinstance(file, str) else ""
+
     def aggregate(self, per_draw: FloatArray) -> FloatArray:
         """Return (n,) from (n, D) draws: mean, min or median."""
         return np.asarray(_AGGREGATES[self.config.aggregate](per_draw, axis=1), dtype=np.float64)
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether candidates are formulas that are scored on a table."""
+        return False
 
     def check_search(self, search: Search) -> None:  # noqa: B027 most take any that fits
         """Check that a search can do what the task asks of it beyond fitting its space."""
@@ -340,3 +358,12 @@ class Problem(ABC):
 
         kinds = SEARCHES.get(search).space_kinds
         return any(_KINDS.get(one, one) in kinds for one in representations)
+
+
+@cache
+def hash_of_file(path: str) -> str:
+    """Return the hash of a file as this process first saw it, as its table is read once too."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None

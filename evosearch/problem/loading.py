@@ -82,13 +82,43 @@ def load_problem(
     source = path.name if _is_shipped(path) else str(path)
     values, home = read_toml(path), folder or path.resolve().parent
     base = Path.cwd() if "task.file" in (overrides or {}) else home
-    config = _located(build_config(values, source=source, preset=preset, overrides=overrides), base)
+    changes = _with_budgets(values, overrides or {}, source, preset, home)
+    config = _located(build_config(values, source=source, preset=preset, overrides=changes), base)
     loaded = make_problem(config, source=source, folder=home)
     # A mistake in a preset is named now, not when somebody first asks for the preset.
     for name in config.presets:
         other = _located(build_config(values, source=source, preset=name), home)
         make_problem(other, source=source, folder=home)
     return loaded
+
+
+def _with_budgets(
+    values: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+    source: str,
+    preset: str | None,
+    home: Path,
+) -> dict[str, Any]:
+    """Return changed keys; a search that the file does not name gets what it has without them.
+
+    That is the budget of the default search, and the representation that it searches.
+    """
+    found = values.get("searches")
+    named = set(found) if isinstance(found, Mapping) else set[str]()
+    paths = {key: key.split(".") for key in overrides}
+    search_of = {k: path[1] for k, path in paths.items() if path[0] == "searches" and path[2:]}
+    strangers = [name for name in dict.fromkeys(search_of.values()) if name and name not in named]
+    if not strangers:
+        return dict(overrides)
+    own = {key: value for key, value in overrides.items() if search_of.get(key) not in strangers}
+    config = build_config(values, source=source, preset=preset, overrides=own)
+    plain = make_problem(config, source=source, folder=home)
+    usual: dict[str, Any] = {}
+    for name in strangers:
+        if name not in config.searches:
+            usual[f"searches.{name}.budget"] = plain.default_budget(name)
+            usual[f"searches.{name}.representation"] = plain.representation(name)
+    return usual | dict(overrides)
 
 
 def _located(config: Config, base: Path) -> Config:

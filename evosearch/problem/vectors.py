@@ -168,9 +168,11 @@ class VectorProblem(Problem):
 
     def _check_fit(self, search: type[Search], representation: str, settings: Any) -> None:
         """A search over many numbers is only made to be run; here its kind is looked at."""
+        from evosearch.search.base import searches_of
+
         if VectorSpace.kind not in search.space_kinds:
-            kinds = ", ".join(search.space_kinds)
-            raise InputError(f"it does not search vectors; it searches: {kinds}.")
+            able = ", ".join(searches_of(VectorSpace.kind))
+            raise InputError(f"it does not search vectors; these do: {able}.")
 
     def check_search(self, search: Search) -> None:
         """Check that a search passes on what lives learned, where the task says so.

@@ -6,10 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evosearch.compare import Comparison
+    from evosearch.comparison import Comparison
     from evosearch.fitted import Fit
+    from evosearch.suite import Suite
 
-__all__ = ["write_comparison_report", "write_fit_report", "write_run_report"]
+__all__ = [
+    "write_comparison_report",
+    "write_fit_report",
+    "write_run_report",
+    "write_suite_report",
+]
 
 
 def write_run_report(run: Any, path: str | Path) -> Path:
@@ -29,6 +35,16 @@ def write_comparison_report(comparison: Comparison, path: str | Path) -> Path:
 
     groups = groups_of_cells(comparison.cells)
     return write_page(Path(path), comparison_page(comparison, groups))
+
+
+def write_suite_report(suite: Suite, path: str | Path) -> Path:
+    """Write the report of a comparison over several problems and return its path."""
+    from evosearch.report.comparison_report import suite_page
+    from evosearch.report.gather import groups_of_cells
+    from evosearch.report.page import write_page
+
+    groups = {part.problem: groups_of_cells(part.cells) for part in suite.parts}
+    return write_page(Path(path), suite_page(suite, groups))
 
 
 def write_fit_report(fit: Fit, path: str | Path) -> Path:

@@ -279,7 +279,7 @@ def weights_figure(trajectories: Mapping[str, tuple[FloatArray, FloatArray]]) ->
     Args:
         trajectories: by rule name, steps (T,) and weights (T, k); at most 24 weights are drawn.
     """
-    figure, axes = _figure(3.7 * len(trajectories), 2.8, len(trajectories))
+    figure, axes = _figure(max(6.4, 3.7 * len(trajectories)), 2.8, len(trajectories))
     tops = [w[np.isfinite(w)] for _, w in trajectories.values()]
     values = np.concatenate([top.ravel() for top in tops]) if tops else np.zeros(1)
     low, high = (float(values.min()), float(values.max())) if values.size else (-1.0, 1.0)
@@ -292,6 +292,23 @@ def weights_figure(trajectories: Mapping[str, tuple[FloatArray, FloatArray]]) ->
             ax.plot(steps, weights[:, column], color=colour, linewidth=1.3, alpha=alpha)
         ax.set(title=name, xlabel="step", ylim=(low - margin, high + margin))
     axes[0].set_ylabel("weight")
+    return svg(figure)
+
+
+@_styled
+def experience_figure(parts: FloatArray, curves: Mapping[str, FloatArray]) -> str:
+    """Draw fitness against how much of a life had plasticity.
+
+    Args:
+        parts: (T,) from 0 to 1.
+        curves: fitness (T,) by name, the last one in the strongest line.
+    """
+    figure, (axes,) = _figure(7.2, 3.4)
+    for number, (name, fitness) in enumerate(curves.items()):
+        colour, is_last = SERIES[number % len(SERIES)], number == len(curves) - 1
+        axes.plot(100 * parts, fitness, color=colour, linewidth=2.2 if is_last else 1.3, label=name)
+    axes.set(xlabel="plasticity in the first … % of life", ylabel="fitness")
+    axes.legend(loc="best", fontsize=9)
     return svg(figure)
 
 
@@ -317,6 +334,7 @@ def anytime_figure(
     *,
     label: str,
     levels: Mapping[str, float],
+    ends: Mapping[str, float] | None = None,
 ) -> str:
     """Draw a figure of each search over evaluations: a line, and a band where its ends differ.
 
@@ -325,6 +343,7 @@ def anytime_figure(
         evaluations: (T,) the common grid.
         label: what is drawn.
         levels: named scores.
+        ends: evaluations at which something ends, by its name.
     """
     figure, (axes,) = _figure(7.2, 3.8)
     for number, (name, (low, middle, high)) in enumerate(curves.items()):
@@ -334,6 +353,12 @@ def anytime_figure(
             axes.fill_between(evaluations, low, high, color=colour, alpha=0.14, linewidth=0)
         axes.plot(evaluations, middle, color=colour, linestyle=dashes, label=name)
     _draw_levels(axes, levels)
+    for name, value in (ends or {}).items():
+        axes.axvline(value, color=MUTED, linewidth=1.1, linestyle=(0, (4, 3)))
+        axes.annotate(
+            f"budget of {name}", (value, 1), xycoords=("data", "axes fraction"), color=MUTED,
+            xytext=(0, 2), textcoords="offset points", ha="center",
+        )  # fmt: skip
     axes.set(xscale="log", xlabel="candidate evaluations", ylabel=label)
     axes.legend(loc="best", fontsize=9)
     return svg(figure)

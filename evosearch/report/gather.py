@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from evosearch.engine.program import Level, Terminal
 from evosearch.errors import EvosearchError
+from evosearch.families import best_of_each_size
 from evosearch.outcome import FloatArray
 from evosearch.report.families import Group, group_rules
 from evosearch.report.run_report import KnownScore, RunView
@@ -17,11 +18,13 @@ from evosearch.rules.parser import parse
 from evosearch.rules.rule import Rule
 
 if TYPE_CHECKING:
-    from evosearch.compare import Cell
+    from evosearch.comparison import Cell
+    from evosearch.problem.rules import RuleProblem
 
 logger = logging.getLogger(__name__)
 
 MAX_SIBLINGS = 200
+MAX_FAMILIES = 20
 _LEVELS = {"w": Level.SYNAPSE, "pre": Level.PRE, "post": Level.POST, "mod": Level.NETWORK}
 
 
@@ -40,14 +43,17 @@ def view_of_run(run: Any) -> RunView:
         history=run.history(),
         pareto=[dict(row) for row in run.pareto],
         champion=rule,
+        is_formula=is_of_formulas(run.settings),
         vector=run.vector if run.champion is not None and run.is_of_vectors else None,
         simplified=read_rule(champion.get("simplified", "")) or rule,
         reference_name=reference,
         reference=known.get(reference),
         known=known_scores(run, known),
         terminals=terminals,
+        families=best_of_each_size(run.families, MAX_FAMILIES),
         groups=equivalent_champions(run, rule, terminals),
         trajectories=weight_paths(run, rule, known.get(reference)),
+        experience=experience_of(run, rule),
         faults=dict(getattr(run, "faults", {}) or {}),
         statement=str(getattr(run, "summary", "") or ""),
         settings_text=_settings_text(run.path),
@@ -63,18 +69,11 @@ def weight_paths(
 
     Nothing for a user's own task, which a report never imports.
     """
-    from evosearch.problem.rules import RuleProblem
     from evosearch.report.trajectories import trace_weights
-    from evosearch.run import load_problem_of
 
-    if not run.is_finished or champion is None:
+    problem = _problem_with_lives(run, champion)
+    if problem is None or champion is None:
         return {}
-    problem = load_problem_of(run)
-    if not problem.is_compiled:
-        return {}
-    assert isinstance(problem, RuleProblem), "a run whose champion is a rule is of rules"
-    if problem.has_rows:
-        return {}  # formulas have no lives
     life = problem.lifetimes(problem.draws("test", count=1))[0]
     rules = {"champion": (champion, run.champion.scale)}
     if reference is not None:
@@ -85,6 +84,36 @@ def weight_paths(
         name: trace_weights(life, problem.program(rule), eta * scale)
         for name, (rule, scale) in rules.items()
     }
+
+
+def experience_of(
+    run: Any, champion: Rule | None
+) -> tuple[FloatArray, dict[str, FloatArray]] | None:
+    """Return fitness against experience within a life, under rules that were best at a time."""
+    from evosearch.report.experience import experience_curves, stages
+
+    problem = _problem_with_lives(run, champion)
+    if problem is None:
+        return None
+    shown = stages(run)
+    found = experience_curves(problem, [(problem.read(text), scale) for _, text, scale in shown])
+    if found is None:
+        return None
+    parts, fitness = found
+    return parts, {label: fitness[:, k] for k, (label, _, _) in enumerate(shown)}
+
+
+def _problem_with_lives(run: Any, champion: Rule | None) -> RuleProblem | None:
+    """Return the problem of a finished run whose champion is a rule with lives, built in."""
+    from evosearch.problem.rules import RuleProblem
+    from evosearch.run import load_problem_of
+
+    if not run.is_finished or champion is None:
+        return None
+    problem = load_problem_of(run)
+    if not isinstance(problem, RuleProblem) or not problem.is_compiled or problem.has_rows:
+        return None
+    return problem
 
 
 def read_rule(text: str) -> Rule | None:
@@ -144,6 +173,15 @@ def terminals_of(
     return tuple(
         catalogue.get(name, Terminal(name, _LEVELS.get(name, Level.SYNAPSE))) for name in chosen
     )
+
+
+def is_of_formulas(settings: Mapping[str, Any]) -> bool:
+    """Return whether the rules of a problem compute a column of a table."""
+    from evosearch.tasks.base import TASKS
+    from evosearch.tasks.rows import RowTask
+
+    kind = str((settings.get("task") or {}).get("kind", ""))
+    return kind in TASKS.names() and issubclass(TASKS.get(kind), RowTask)
 
 
 def equivalent_champions(run: Any, rule: Rule | None, terminals: Sequence[Terminal]) -> list[Group]:

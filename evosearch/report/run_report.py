@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from evosearch.display import duration, score_text
 from evosearch.engine.program import Terminal
+from evosearch.families import Family
 from evosearch.report import figures
 from evosearch.report.families import Group
 from evosearch.report.mathml import rule_mathml
@@ -66,14 +67,17 @@ class RunView:
         history: columns over generations.
         pareto: rows ``size text fitness validation``.
         champion: the champion as evolved, None where it is no rule.
+        is_formula: whether a rule computes a column of a table.
         vector: the champion's numbers, None where it is a rule.
         simplified: the same, simplified.
         reference_name: name of the best known rule.
         reference: that rule.
         known: held-out scores of known rules.
         terminals: the catalogue that the rule may read.
+        families: families of equivalent rules, the best of each size.
         groups: champions that are the same rule.
         trajectories: steps (T,) and weights (T, k) over one lifetime, by rule name.
+        experience: parts of a life with plasticity (T,), and fitness (T,) by when a rule was best.
         faults: counts by status.
         statement: what the search itself claims at its end.
         settings_text: the resolved problem file.
@@ -86,14 +90,17 @@ class RunView:
     history: Mapping[str, FloatArray]
     pareto: Sequence[Mapping[str, Any]]
     champion: Rule | None = None
+    is_formula: bool = False
     vector: FloatArray | None = None
     simplified: Rule | None = None
     reference_name: str = ""
     reference: Rule | None = None
     known: Sequence[KnownScore] = ()
     terminals: Sequence[Terminal] = ()
+    families: Sequence[Family] = ()
     groups: Sequence[Group] = ()
     trajectories: Mapping[str, tuple[FloatArray, FloatArray]] = field(default_factory=dict)
+    experience: tuple[FloatArray, Mapping[str, FloatArray]] | None = None
     faults: Mapping[str, int] = field(default_factory=dict)
     statement: str = ""
     settings_text: str = ""
@@ -114,7 +121,9 @@ def run_page(view: RunView) -> str:
             _held_out(view),
             _robustness(view),
             _pareto(view),
+            _families(view.families),
             _surface(view),
+            _experience(view),
             _lifetime(view),
             _groups(view.groups),
             _costs(view),
@@ -162,11 +171,11 @@ def _formulas(view: RunView) -> str:
     boxes = []
     shown = view.simplified or view.champion
     if shown is not None:
-        boxes.append(_rule_box("Champion, simplified", shown, "rule champion"))
+        boxes.append(_rule_box("Champion, simplified", shown, "rule champion", view))
     if view.champion is not None and view.champion.text != (shown.text if shown else ""):
-        boxes.append(_rule_box("Champion, as evolved", view.champion, "rule"))
+        boxes.append(_rule_box("Champion, as evolved", view.champion, "rule", view))
     if view.reference is not None:
-        boxes.append(_rule_box(f"Best known: {view.reference_name}", view.reference, "rule"))
+        boxes.append(_rule_box(f"Best known: {view.reference_name}", view.reference, "rule", view))
     if not boxes:
         return section("Champion", f"<pre>{text(champion.get('text', ''))}</pre>")
     latex = champion.get("latex")
@@ -177,12 +186,12 @@ def _formulas(view: RunView) -> str:
     )
 
 
-def _rule_box(title: str, rule: Rule, kind: str) -> str:
+def _rule_box(title: str, rule: Rule, kind: str, view: RunView) -> str:
     if rule.size > 11:
         kind += " wide"
     return (
-        f'<div class="{kind}"><h3>{text(title)}</h3>{rule_mathml(rule)}'
-        f"<code>{text(rule.text)}</code></div>"
+        f'<div class="{kind}"><h3>{text(title)}</h3>'
+        f"{rule_mathml(rule, is_formula=view.is_formula)}<code>{text(rule.text)}</code></div>"
     )
 
 
@@ -275,6 +284,23 @@ def _pareto(view: RunView) -> str:
     )
 
 
+def _families(families: Sequence[Family]) -> str:
+    rows = [
+        (f.size, _number(f.fitness), _number(f.validation), f.n_rules, f.n_met, f.short_form or "–",
+         Raw(f"<code>{text(f.short_text)}</code>"))
+        for f in families
+    ]  # fmt: skip
+    words = (
+        "Rules that are one polynomial but for its constants are one family, as are other rules "
+        "that behave alike. Of the families whose smallest rule has a size, the one of the highest "
+        "fitness; how many different rules of it are among the hundred best of their size, and how "
+        "often these were proposed. Constants are shown in four digits."
+    )
+    columns = ("size", "search", "validation", "rules", "met", "form", "smallest rule")
+    body = table(columns, rows)
+    return section("Families of equivalent rules", paragraph(words, "muted"), body) if rows else ""
+
+
 def _finite(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) else math.nan
 
@@ -296,6 +322,19 @@ def _surface(view: RunView) -> str:
         )
         parts.append(figure(drawing, caption + (f" Held: {held}." if held else "")))
     return section("What it does", *parts)
+
+
+def _experience(view: RunView) -> str:
+    if view.experience is None:
+        return ""
+    parts, curves = view.experience
+    caption = (
+        "Fitness on test draws where plasticity is switched off after a part of the life, under "
+        "the rules that were best so far at several moments of the search."
+    )
+    return section(
+        "Performance against experience", figure(figures.experience_figure(parts, curves), caption)
+    )
 
 
 def _lifetime(view: RunView) -> str:
@@ -328,6 +367,8 @@ def _costs(view: RunView) -> str:
         for name in names
         if facts.get(name) or name != "synapse_updates"
     ]
+    life = facts.get("life") or {}
+    rows += [(f"{name.replace('_', ' ')} of one lifetime", value) for name, value in life.items()]
     rows += [(f"candidates {status}", count) for status, count in view.faults.items()]
     return section("What it cost", facts_table(rows))
 

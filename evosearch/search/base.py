@@ -69,8 +69,8 @@ class Search(ABC):
     def __init__(self, space: Space, *, seed: int = 0, **settings: Any) -> None:
         if space.kind not in self.space_kinds:
             raise InputError(
-                f"search {self.name!r} does not search spaces of kind {space.kind!r}; "
-                f"it searches: {', '.join(self.space_kinds)}."
+                f"search {self.name!r} does not search spaces of kind {space.kind!r}, only of "
+                f"{', '.join(self.space_kinds)}; these do: {', '.join(searches_of(space.kind))}."
             )
         if seed < 0:
             raise InputError(f"seed is {seed}; it must be at least 0.")
@@ -134,6 +134,11 @@ class Search(ABC):
 
 
 SEARCHES: Registry[type[Search]] = Registry("search", "evosearch.search")
+
+
+def searches_of(kind: str) -> list[str]:
+    """Return the names of the searches that search spaces of a kind."""
+    return [name for name in SEARCHES.names() if kind in SEARCHES.get(name).space_kinds]
 
 
 def read_settings(name: str, model: type[SearchSettings], values: dict[str, Any]) -> SearchSettings:

@@ -280,6 +280,9 @@ class TournamentSettings(GpSettings):
         le=2.0,
         description="pressure on size: of two winners the smaller is taken with half this chance",
     )
+    width: int = Field(
+        0, ge=0, description="so many of the best alone may become parents; 0: all members may"
+    )
 
 
 @SEARCHES.register("gp")
@@ -291,7 +294,8 @@ class GeneticProgramming(Programming):
     ``elite`` rules stay among the parents. Trees, selection and two mutations are DEAP's. With
     ``survivors = "best"`` it is a (mu + lambda) scheme: the best ``population`` of parents and
     children together breed next, where both numbers are ``population``; ``gp-steady`` with the
-    same setting has more parents than children.
+    same setting has more parents than children. With ``width`` above 0, ``tournament = 1``,
+    ``p_crossover = 0`` and ``survivors = "best"`` it is stochastic beam search.
 
     Sources: J. Koza, "Genetic Programming", 1992; F.-A. Fortin, F.-M. De Rainville, M.-A. Gardner,
     M. Parizeau, C. Gagné, "DEAP: Evolutionary Algorithms Made Easy", JMLR 13, 2012; S. Luke,
@@ -306,8 +310,9 @@ class GeneticProgramming(Programming):
         from deap.tools import selDoubleTournament
 
         s = self.settings
+        pool = self._ranked(self._members)[: s.width] if s.width else self._members
         return selDoubleTournament(
-            self._members, n, s.tournament, s.parsimony, fitness_first=True, fit_attr="fitness"
+            pool, n, s.tournament, s.parsimony, fitness_first=True, fit_attr="fitness"
         )
 
 

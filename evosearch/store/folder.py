@@ -27,6 +27,7 @@ from evosearch.store.records import (
     CandidateRow,
     GenerationRecord,
     GenerationRow,
+    MetRule,
     ValidationRow,
     number_to_sql,
     pack_floats,
@@ -49,6 +50,14 @@ _GENERATION_COLUMNS = tuple(field.name for field in fields(GenerationRow))
 _VALIDATION_COLUMNS = tuple(field.name for field in fields(ValidationRow))
 _CANDIDATE_COLUMNS = tuple(field.name for field in fields(CandidateRow))
 
+_BEST_OF_SIZE = """
+SELECT text, size, fitness, n_met FROM (
+    SELECT COALESCE(text, genotype) AS text, size, MAX(fitness) AS fitness, COUNT(*) AS n_met,
+        ROW_NUMBER() OVER (PARTITION BY size
+            ORDER BY MAX(fitness) DESC, MIN(generation), MIN(position)) AS place
+    FROM candidates WHERE status = 'ok' GROUP BY COALESCE(text, genotype), size)
+WHERE place <= ? ORDER BY size, place
+"""
 _SCHEMA = f"""
 CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE generations ({", ".join(_GENERATION_COLUMNS)}, PRIMARY KEY (generation));
@@ -264,6 +273,13 @@ class RunStore:
             f"SELECT {names} FROM candidates {where} ORDER BY generation, position", values
         )
         return [_candidate(row) for row in rows]
+
+    @_readable
+    def best_of_each_size(self, n: int) -> list[MetRule]:
+        """Return the n best different candidates of each size, by size, the best first."""
+        return [
+            _row(MetRule, row, missing=-math.inf) for row in self._db.execute(_BEST_OF_SIZE, (n,))
+        ]
 
     @_readable
     def status_counts(self) -> dict[str, int]:

@@ -57,6 +57,23 @@ class CandidateRow:
 
 
 @dataclass(frozen=True)
+class MetRule:
+    """A rule that a run has met, however often.
+
+    Attributes:
+        text: the rule.
+        size: its nodes.
+        fitness: on search draws, the highest where these changed.
+        n_met: how often it was proposed.
+    """
+
+    text: str
+    size: int
+    fitness: float
+    n_met: int
+
+
+@dataclass(frozen=True)
 class ValidationRow:
     """A candidate of the hall of fame, scored on validation draws.
 

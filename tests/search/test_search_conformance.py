@@ -314,8 +314,11 @@ def test_settings_out_of_range_say_what_is_allowed_in_one_sentence(name):
 def test_spaces_of_another_kind_and_negative_seeds_are_refused(name):
     for kind, space in SPACES.items():
         if kind not in CLASSES[name].space_kinds:
-            with pytest.raises(InputError, match="does not search spaces of kind"):
+            with pytest.raises(InputError, match="does not search spaces of kind") as caught:
                 CLASSES[name](space())
+            able = str(caught.value).rpartition("these do: ")[2].rstrip(".").split(", ")
+            registered = {n for n in SEARCHES.names() if kind in SEARCHES.get(n).space_kinds}
+            assert set(able) == registered
     with pytest.raises(InputError, match="seed is -1"):
         CLASSES[name](SPACES[CLASSES[name].space_kinds[0]](), seed=-1)
 

@@ -260,3 +260,35 @@ def test_gp_lexicase_needs_draws_and_takes_another_number_of_them(space):
         rows = np.arange(len(rules) * n_draws, dtype=np.float64).reshape(-1, n_draws)
         search.tell(rules, evaluation(rows))
     assert search.ask()
+
+
+def test_with_a_width_only_the_best_are_parents_and_all_of_them_alike(space):
+    uniform = {"seed": 3, "population": 60, "tournament": 1, "parsimony": 1.0}
+    for width, n_parents in ((5, 5), (0, 60)):
+        search = SEARCHES.get("gp")(space, width=width, survivors="best", **uniform)
+        for _ in range(2):
+            rules = search.ask()
+            search.tell(rules, score(space, rules))
+        best = sorted(search._members, key=lambda m: (-m.fitness, len(m)))[:n_parents]
+        with lent_random(search._rng):
+            parents = search._select(200 * n_parents)
+        counts = [sum(parent is member for parent in parents) for member in best]
+        assert sum(counts) == len(parents)
+        assert min(counts) > 130  # 200 are expected of each
+
+
+def test_mutation_truncation_and_the_best_so_far_are_beam_search(space):
+    search = SEARCHES.get("gp")(
+        space, seed=1, population=40, width=6, tournament=1, parsimony=1.0, survivors="best",
+        p_crossover=0.0, immigrants=0.0, small_first=0.0, tune_constants=0.0, elite=1,
+    )  # fmt: skip
+    beam = []
+    for _ in range(5):
+        rules = search.ask()
+        scored = score(space, rules)
+        search.tell(rules, scored)
+        beam += zip((-scored.fitness).tolist(), (rule.size for rule in rules), strict=True)
+        beam = sorted(beam)[:6]
+        with lent_random(search._rng):
+            chosen = {(-member.fitness, len(member)) for member in search._select(400)}
+        assert chosen == set(beam)
