@@ -142,7 +142,7 @@ def _run_as_is(
     n_sites = len(life.sites) + len(life.maps)
     # Holding them keeps their code in memory until the lives are over.
     functions = _natives(life, programs, tier)
-    natives = np.array([f.address if f else 0 for f in functions], np.int64)
+    natives = np.array([f.addresses if f else (0, 0, 0) for f in functions], np.int64)
     workspace = _workspace(life, batch, max((f.scratch for f in functions if f), default=0))
     offsets = np.zeros((n_sites, int(batch.register_counts.max(initial=1))), np.uint64)
     with announced(str(life.dtype)):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from evosearch.engine import phases as ph
 from evosearch.engine.contract import LANES
 from evosearch.engine.lifetime import Lifetime
@@ -21,10 +19,10 @@ MAX_UNROLLED = 64
 class DrawLife(LifeWriter):
     """Each unit is one vector of draws; the whole life is lived for one vector after another."""
 
-    def __init__(self, life: Lifetime, program: Program, name: str, wide: int = 32) -> None:
+    def __init__(self, life: Lifetime, program: Program, name: str) -> None:
         super().__init__(life, program, name)
-        wide = wide if life.dtype == np.float32 else wide // 2
-        self.width = wide if life.lanes % wide == 0 else LANES
+        # Wider vectors run no faster and take longer to compile.
+        self.width = LANES
         self._draw: Value = "0"
 
     @property
