@@ -12,7 +12,9 @@ from functools import lru_cache
 from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
 
+from evosearch.engine.contract import LANES
 from evosearch.engine.lifetime import Lifetime
 from evosearch.engine.native.draws import DrawLife
 from evosearch.engine.native.life import LifeWriter
@@ -121,8 +123,12 @@ class Compiler:
             shared = self._shared_part(life, program, rows.is_fused)
             if shared is not None:
                 return _Part(rows, shared)
-        writer = RowLife if life.lanes == 1 else DrawLife
-        return _Part(writer(life, program, f"{name}_life"), None)
+        name = f"{name}_life"
+        if life.lanes == 1:
+            return _Part(RowLife(life, program, name), None)
+        is_double = life.dtype == np.float64
+        wide = LANES if self._level == 0 or is_double else 2 * LANES
+        return _Part(DrawLife(life, program, name, wide), None)
 
     def _shared_part(self, life: Lifetime, program: Program, is_fused: bool) -> Native | None:
         """Return the part of a life that rules of one catalogue share; None where there is none."""

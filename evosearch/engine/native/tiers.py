@@ -87,19 +87,23 @@ class TierChoice:
                 self._lived.clear()
             self._lived[key] += n_lives
             seen = self._lived[key]
-        model = self.model
+        model, counts = self.model, work.counts
         if compiler(1).knows(key):
             return 1
-        is_known = compiler(0).knows(key)
         # What was lived before will likely be lived again as often.
-        times = {
-            None: seen * model.interpreter_time(work.counts),
-            0: seen * model.native_time(work.counts, 0)
-            + (0.0 if is_known else self._slowness[0] * model.compile_time(work.code, 0) + shared),
-            1: seen * model.native_time(work.counts, 1)
-            + self._slowness[1] * model.compile_time(work.code, 1),
-        }
-        return min(times, key=lambda level: times[level])
+        interpreter = seen * model.interpreter_time(counts)
+        if compiler(0).knows(key):
+            zero = seen * model.native_time(counts, 0)
+        else:
+            zero = self._slowness[0] * model.compile_time(work.code, 0) + shared
+            if interpreter <= zero < self._slowness[1] * model.compile_time(work.code, 1):
+                return None
+            zero += seen * model.native_time(counts, 0)
+        one = seen * model.native_time(counts, 1)
+        one += self._slowness[1] * model.compile_time(work.code, 1)
+        if interpreter <= min(zero, one):
+            return None
+        return 0 if zero <= one else 1
 
 
 _choice: TierChoice | None = None
