@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,13 @@ from evosearch.engine.program import Level, Terminal
 from evosearch.engine.run import pack_programs
 from evosearch.engine.sample import TERMINALS
 from evosearch.engine.table import evaluate_rows
-from evosearch.rules.fingerprint import fingerprint
+from evosearch.rules.fingerprint import behaviours
+from evosearch.rules.fingerprint import fingerprints as fingerprints_of
 from evosearch.rules.lower import lower
 from evosearch.rules.primitives import PRIMITIVES
+from evosearch.rules.probes import Encoded
 from evosearch.rules.rule import Rule
+from evosearch.search.semantics import semantic_key, semantic_keys
 
 COLUMNS = tuple(Terminal(terminal.name, Level.POST) for terminal in TERMINALS)
 ROWS = {100: 20, 1_000: 45, 10_000: 50}
@@ -122,22 +124,41 @@ def _infix(rule: Rule, names: dict[str, str]) -> str:
     return stack.pop()
 
 
-def _fingerprint_all(rules: Sequence[Rule]) -> None:
-    for rule in rules:
-        fingerprint(rule)
-
-
 def fingerprints() -> Record:
-    """Microseconds a rule of nine nodes."""
-    rows = []
+    """Microseconds a rule of nine nodes, all rules in one call, and one by one."""
+    rows, lines = [], []
     for share, name in ((0.0, "+ - *, exact"), (FUNCTION_SHARE, "with functions, rounded")):
         rng = np.random.default_rng(3)
         rules = [random_rule(rng, 9, share) for _ in range(smaller(2000))]
         if not share:
             swapped = (["mul" if n == "div" else n for n in r.main.nodes] for r in rules)
             rules = [Rule(type(rules[0].main)(nodes)) for nodes in swapped]
-        times = interleaved({"it": partial(_fingerprint_all, rules)}, 5)
-        micros = 1e6 * times.median("it") / len(rules)
-        rows.append(Row(f"fingerprint of a rule ({name})", "≤ 0.5 µs", f"{micros:.1f} µs",
-                        micros <= 0.5))  # fmt: skip
-    return Record(rows)
+        micros = _fingerprint_micros(rules)
+        lines += [(name, what, value) for what, value in micros.items()]
+        alone = micros[ALONE]
+        text = f"{alone:.2f} µs; {micros[WITH_ENCODING]:.2f} µs with encoding"
+        rows.append(Row(f"fingerprint of a rule ({name})", "≤ 0.5 µs", text, alone <= 0.5))
+    columns = ("functions", f"what, {smaller(2000):,} rules at once", "µs a rule")
+    return Record(rows, [Detail("Fingerprints", columns, lines)])
+
+
+ALONE = "values at the probe points, hashed; encoded before"
+WITH_ENCODING = "the same with encoding, as the evaluator asks"
+
+
+def _fingerprint_micros(rules: Sequence[Rule]) -> dict[str, float]:
+    expressions = [rule.main for rule in rules]
+    encoded = Encoded(expressions)
+    exact = encoded.are_exact()
+    chosen, others = np.flatnonzero(exact), np.flatnonzero(~exact)
+    calls: dict[str, Callable[[], Any]] = {
+        "encoding": lambda: Encoded(expressions),
+        ALONE: lambda: (encoded.residues(chosen), encoded.rounded_words(others)),
+        WITH_ENCODING: lambda: behaviours(rules),
+        "the same as 32 hexadecimal digits": lambda: fingerprints_of(rules),
+        "64-bit hash of a search, encoded before": encoded.rounded_hashes,
+        "64-bit hash of a search, with encoding": lambda: semantic_keys(expressions),
+        "64-bit hash of a search, one by one": lambda: [semantic_key(e) for e in expressions],
+    }
+    times = interleaved(calls, 9)
+    return {what: 1e6 * times.median(what) / len(rules) for what in calls}

@@ -12,9 +12,12 @@ from numba.extending import intrinsic
 @intrinsic
 def call_native(
     typing: Any, address: Any, ws: Any, data: Any, tables: Any, index: Any, indices: Any,
-    group: Any, values: Any, first: Any, eta: Any, bounds: Any,
+    group: Any, values: Any, first: Any, eta: Any, bounds: Any, rows: Any, units: Any,
 ) -> Any:  # fmt: skip
-    """Call a compiled life at an address; ``first`` is the place of the rule's constants."""
+    """Call a compiled life at an address; ``first`` is the place of the rule's constants.
+
+    ``rows`` and ``units`` are addresses of functions of the rule, or 0.
+    """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = ir.IntType(8).as_pointer()
@@ -25,14 +28,18 @@ def call_native(
 
         values_array = context.make_array(signature.args[7])(context, builder, args[7])
         constants = builder.bitcast(builder.gep(values_array.data, [args[8]]), pointer)
-        operands = [*(start_of(k) for k in range(1, 6)), args[6], constants, args[9], start_of(10)]
+        rule = [builder.inttoptr(args[k], pointer) for k in (11, 12)]
+        operands = [
+            *(start_of(k) for k in range(1, 6)), args[6], constants, args[9], start_of(10), *rule,
+        ]  # fmt: skip
         kind = ir.FunctionType(ir.IntType(32), [operand.type for operand in operands])
         function = builder.inttoptr(args[0], kind.as_pointer())
         return builder.call(function, operands)
 
     return types.int32(
-        types.int64, ws, data, tables, index, indices, types.int64, values, types.int64, eta, bounds
-    ), codegen
+        types.int64, ws, data, tables, index, indices, types.int64, values, types.int64, eta,
+        bounds, types.int64, types.int64,
+    ), codegen  # fmt: skip
 
 
 @intrinsic

@@ -418,8 +418,9 @@ def run_chunk(
 
     The second number is how many of these compiled rules made.
 
-    ``natives`` (P,) holds addresses of compiled lives or 0. Those make ``n_applications`` of the
-    rule; a life that does not stay finite is lived once more, by the interpreter.
+    ``natives`` (P, 3) holds addresses of compiled lives and of two functions of their rules, or
+    0. Those make ``n_applications`` of the rule; a life that does not stay finite is lived once
+    more, by the interpreter.
 
     ``tiles`` holds the addresses of the kernels of minibatches: outer, product, transposed.
     ``results`` is (P, D, k) float64 and takes the values of ``result_units``, ``exploded`` (P, D)
@@ -440,12 +441,12 @@ def run_chunk(
             _begin(ws, n_buffer * lanes, births, data, tables, index, indices, group, lanes,
                    shapes, flags, gene_units, genes[p])  # fmt: skip
             steps = n_applications
-            is_finite = natives[p] != 0 and call_native(
-                natives[p], ws, data, tables, index, indices, np.int64(group), values,
-                constant_start[p], eta[p], bounds,
+            is_finite = natives[p, 0] != 0 and call_native(
+                natives[p, 0], ws, data, tables, index, indices, np.int64(group), values,
+                constant_start[p], eta[p], bounds, natives[p, 1], natives[p, 2],
             ) == 0  # fmt: skip
             if not is_finite:
-                if natives[p] != 0:
+                if natives[p, 0] != 0:
                     _begin(ws, n_buffer * lanes, births, data, tables, index, indices, group,
                            lanes, shapes, flags, gene_units, genes[p])  # fmt: skip
                 scratch = _place_all(

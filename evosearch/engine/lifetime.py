@@ -206,7 +206,7 @@ class Lifetime:
         """Weights that one application of the rule changes, at the first site."""
         return self.sites[0].matrix.size if self.sites else 0
 
-    @property
+    @cached_property
     def lanes(self) -> int:
         """Draws side by side; a fixed function of shapes, which never shows in results."""
         inputs = max([site.matrix.n_in for site in self.sites], default=LANES)

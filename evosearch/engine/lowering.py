@@ -120,6 +120,7 @@ class _Lowering:
         self._maps = list(life.maps)
         self._phases: list[list[int]] = []
         self._factors: dict[tuple[Nodes, ...], Buffer] = {}
+        self._spread: dict[tuple[str, int], Buffer] = {}
 
     def build(self, means: Sequence[Mean]) -> tuple[Lifetime, list[Terminal]]:
         """Return the life, and the catalogue of terminals of rules in it."""
@@ -147,7 +148,7 @@ class _Lowering:
 
     def _lowered(self, site: RuleSite, means: Sequence[Mean]) -> tuple[RuleSite, list[Terminal]]:
         """Collect the phases before a site, and return it with means in place of units."""
-        self._site, self._phases, self._factors = site, [], {}
+        self._site, self._phases, self._factors, self._spread = site, [], {}, {}
         terminals: dict[str, Buffer] = {"w": site.terminals["w"]}
         catalogue = [Terminal("w", Level.SYNAPSE)]
         for name, buffer in site.terminals.items():
@@ -178,15 +179,36 @@ class _Lowering:
             return self._factors[factors]
         nodes = joined("mul", factors) if factors else (1.0,)
         if len(nodes) == 1 and isinstance(nodes[0], str):
-            buffer = self._site.terminals[nodes[0]]
+            buffer = self._operand(nodes[0], n)
         else:
-            buffer = self._buffer("factor", n if factors else 1, 1, Level.POST, self._site.examples)
+            units = n if factors else 1
+            buffer = self._buffer("factor", units, 1, Level.POST, self._site.examples)
             self._map(buffer, Expression(nodes))
         self._factors[factors] = buffer
         return buffer
 
+    def _operand(self, name: str, n: int) -> Buffer:
+        """Return what a terminal reads, n numbers an example: one number is spread over units."""
+        buffer = self._site.terminals[name]
+        if buffer.each == n:
+            return buffer
+        if (name, n) not in self._spread:
+            ones = self._ones(n)
+            spread = self._buffer(name, n, 1, Level.POST, buffer.examples)
+            row = (ph.MATVEC_T, spread.start, ones.start, buffer.start, 1, n, buffer.examples)
+            self._phase(*row)
+            self._spread[name, n] = spread
+        return self._spread[name, n]
+
+    def _ones(self, n: int) -> Buffer:
+        """Return a row of ones, by which a product repeats a number."""
+        if ("", n) not in self._spread:
+            self._spread["", n] = ones = self._buffer("ones", n, 1, Level.POST)
+            self._map(ones, Expression((1.0,)))
+        return self._spread["", n]
+
     def _map(self, target: Buffer, expression: Expression) -> None:
-        operands = [self._site.terminals[name] for name in sorted(expression.terminals)]
+        operands = [self._operand(name, target.each) for name in sorted(expression.terminals)]
         names = ["w", *sorted(expression.terminals - {"w"})]
         program = lower(
             Rule(expression, form="absolute"), [Terminal(name, Level.POST) for name in names]

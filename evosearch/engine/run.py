@@ -142,7 +142,7 @@ def _run_as_is(
     n_sites = len(life.sites) + len(life.maps)
     # Holding them keeps their code in memory until the lives are over.
     functions = _natives(life, programs, tier)
-    natives = np.array([f.address if f else 0 for f in functions], np.int64)
+    natives = np.array([f.addresses if f else (0, 0, 0) for f in functions], np.int64)
     workspace = _workspace(life, batch, max((f.scratch for f in functions if f), default=0))
     offsets = np.zeros((n_sites, int(batch.register_counts.max(initial=1))), np.uint64)
     with announced(str(life.dtype)):
@@ -229,15 +229,11 @@ def pack_programs(programs: Sequence[Program], dtype: np.dtype[Any]) -> Batch:
     codes = [program.code for program in programs]
     levels = [program.register_level for program in programs]
     constants = [program.constant_register for program in programs]
-    outputs = [
-        np.array(
-            [
-                (program.terminals.index(out.target), out.register, out.is_increment)
-                for out in program.outputs
-            ],
-            np.int64,
-        ).reshape(-1, 3)
+    outputs = [program.outputs for program in programs]
+    written = [
+        (program.terminals.index(out.target), out.register, out.is_increment)
         for program in programs
+        for out in program.outputs
     ]
     return Batch(
         code=np.concatenate(codes),
@@ -248,7 +244,7 @@ def pack_programs(programs: Sequence[Program], dtype: np.dtype[Any]) -> Batch:
         constants=np.concatenate(constants),
         values=np.concatenate([p.constant_value for p in programs]).astype(dtype),
         constant_start=starts(constants),
-        outputs=np.concatenate(outputs),
+        outputs=np.array(written, np.int64).reshape(-1, 3),
         output_start=starts(outputs),
         register_counts=np.array([len(level) for level in levels], np.int64),
     )
@@ -290,14 +286,13 @@ def _strides(
 
 
 def _used_terminals(programs: Sequence[Program], n_terminals: int) -> NDArray[np.bool_]:
+    read = np.concatenate([program.code for program in programs])[:, 2:]
+    registers = {out.register for program in programs for out in program.outputs}
+    targets = {out.target for program in programs for out in program.outputs}
     used = np.zeros(n_terminals, np.bool_)
-    for program in programs:
-        sources = program.code[:, 2:].ravel()
-        used[sources[sources < n_terminals]] = True
-        for output in program.outputs:
-            used[program.terminals.index(output.target)] = True
-            if output.register < n_terminals:
-                used[output.register] = True
+    used[read[read < n_terminals]] = True
+    used[[register for register in registers if register < n_terminals]] = True
+    used[[programs[0].terminals.index(target) for target in targets]] = True
     return used
 
 

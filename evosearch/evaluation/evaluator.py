@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ from evosearch.errors import InputError, unknown_name
 from evosearch.evaluation import jobs
 from evosearch.evaluation.executors import BACKENDS, Executor, make_executor
 from evosearch.evaluation.isolated import Isolated
-from evosearch.evaluation.outcomes import Outcome, OutcomeCache, candidate_key, failure
+from evosearch.evaluation.outcomes import Outcome, OutcomeCache, candidate_keys, failure
 from evosearch.evaluation.racing import race
 from evosearch.evaluation.shared import SharedOutcomes
 from evosearch.outcome import OK, Evaluation, FloatArray, Lived, joined_evaluations
@@ -137,8 +137,8 @@ class Evaluator:
         """
         factors = tuple(float(scale) for scale in scales)
         cache = self._cache_of(draws, factors) if is_remembered else OutcomeCache()
-        keys = [candidate_key(candidate) for candidate in candidates]
-        first: dict[str, int] = {}
+        keys = candidate_keys(candidates)
+        first: dict[Hashable, int] = {}
         for number, key in enumerate(keys):
             if key not in first and cache.get(key) is None:
                 first[key] = number
@@ -188,8 +188,9 @@ class Evaluator:
     ) -> None:
         """Take over outcomes of an earlier part of the run, in the order in which they came."""
         cache = self._cache_of(draws, tuple(float(scale) for scale in scales))
-        for candidate, outcome in known:
-            cache.add(candidate_key(candidate), outcome)
+        keys = candidate_keys([candidate for candidate, _ in known])
+        for key, (_, outcome) in zip(keys, known, strict=True):
+            cache.add(key, outcome)
 
     def _known_or_scored(
         self, candidates: list[Any], draws: Draws, scales: tuple[float, ...]

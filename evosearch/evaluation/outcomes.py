@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -58,22 +57,34 @@ def best_outcome(parts: Iterable[Outcome]) -> Outcome:
     return best
 
 
-def candidate_key(candidate: Any) -> str:
-    """Return a text that is equal for candidates that behave alike.
+def candidate_key(candidate: Any) -> Hashable:
+    """Return what is equal for candidates that behave alike; see :func:`candidate_keys`."""
+    return candidate_keys([candidate])[0]
+
+
+def candidate_keys(candidates: Sequence[Any]) -> list[Hashable]:
+    """Return what is equal for candidates that behave alike.
 
     Rules are told apart by their fingerprint and, as floats round, by their constants.
     """
-    if isinstance(candidate, Rule):
-        return _rule_key(candidate)
-    return np.asarray(candidate).tobytes().hex()
+    rules = [candidate for candidate in candidates if isinstance(candidate, Rule)]
+    keys: Iterator[Hashable] = iter(_rule_keys(rules))
+    return [
+        next(keys) if isinstance(candidate, Rule) else np.asarray(candidate).tobytes()
+        for candidate in candidates
+    ]
 
 
-@lru_cache(maxsize=65_536)
-def _rule_key(rule: Rule) -> str:
-    from evosearch.rules.fingerprint import fingerprint
+def _rule_keys(rules: Sequence[Rule]) -> list[Hashable]:
+    if not rules:
+        return []
+    from evosearch.rules.fingerprint import behaviours
 
-    constants = ",".join(repr(c) for c in sorted(set(rule.constants)))
-    return f"{fingerprint(rule)}:{constants}"
+    found = behaviours(rules)
+    return [
+        (behaviour, ",".join(map(repr, sorted(set(constants)))) if constants else "")
+        for behaviour, constants in zip(found, (rule.constants for rule in rules), strict=True)
+    ]
 
 
 class OutcomeCache:
@@ -85,7 +96,7 @@ class OutcomeCache:
 
     def __init__(self) -> None:
         self._context: tuple[str, tuple[float, ...]] | None = None
-        self._outcomes: dict[str, Outcome] = {}
+        self._outcomes: dict[Hashable, Outcome] = {}
 
     def enter(self, context: tuple[str, tuple[float, ...]]) -> None:
         """Turn to one set of draws and step sizes."""
@@ -93,14 +104,14 @@ class OutcomeCache:
             self._context = context
             self._outcomes.clear()
 
-    def get(self, key: str) -> Outcome | None:
+    def get(self, key: Hashable) -> Outcome | None:
         """Return what is known under ``key``."""
         return self._outcomes.get(key)
 
-    def __getitem__(self, key: str) -> Outcome:
+    def __getitem__(self, key: Hashable) -> Outcome:
         return self._outcomes[key]
 
-    def add(self, key: str, outcome: Outcome) -> None:
+    def add(self, key: Hashable, outcome: Outcome) -> None:
         """Remember an outcome."""
         self._outcomes[key] = outcome
         if len(self._outcomes) > MAX_REMEMBERED:

@@ -6,29 +6,35 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
-from math import isfinite
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evosearch.engine.program import Terminal
 from evosearch.errors import unknown_name
-from evosearch.rules.expression import Expression, Node
+from evosearch.rules.expression import Node
+from evosearch.rules.points import (
+    DIGIT_BITS,
+    MODULUS,
+    N_NUMERIC,
+    TINY,
+    mixing_words,
+    numbers_of,
+    residues_of,
+)
 from evosearch.rules.primitives import PRIMITIVES
-from evosearch.rules.rule import Rule, evaluate
+from evosearch.rules.rule import Rule
 
 Values = NDArray[Any]
 """(points, n): the values of n functions at the probe points."""
 
-MODULUS = 2**61 - 1
-_PROBE_SEED = 20_241_961
 _P = np.uint64(MODULUS)
 _LOW_31 = np.uint64(2**31 - 1)
 _LOW_30 = np.uint64(2**30 - 1)
-_N_PROBES = 24
-_DIGIT_BITS = 33
-_TINY = 1e-10
+
+Behaviour: TypeAlias = tuple[bool, tuple[str, ...], bytes]
+"""Whether values are exact, the names of the parts, weights first, and two words of each."""
 
 
 def fingerprint(rule: Rule, terminals: Sequence[str | Terminal] | None = None) -> str:
@@ -69,54 +75,65 @@ def fingerprint(rule: Rule, terminals: Sequence[str | Terminal] | None = None) -
         missing = sorted(rule.terminals - names)
         if missing:
             raise unknown_name("terminal", missing[0], names)
-    is_exact = all(_is_exact(expression) for expression in rule.parts.values())
-    values_of = _exact_words if is_exact else _rounded_words
-    main, *states = rule.parts
+    return fingerprints([rule])[0]
+
+
+def fingerprints(rules: Sequence[Rule]) -> list[str]:
+    """Return the fingerprint of each rule; far faster together than one by one."""
+    from evosearch.rules.probes import MAX_HEAD, digest_text
+
+    found = behaviours(rules)
+    texts = [""] * len(found)
+    together: dict[str, list[int]] = {}
+    for number, (is_exact, names, words) in enumerate(found):
+        head = f"{'exact' if is_exact else 'rounded'}\n{names[0]} "
+        if len(names) == 1 and len(head.encode()) <= MAX_HEAD:
+            together.setdefault(head, []).append(number)
+        else:
+            texts[number] = _digest(is_exact, names, words)
+    for head, numbers in together.items():
+        words = b"".join([found[number][2] for number in numbers])
+        for number, text in zip(numbers, digest_text(_pairs(words), head), strict=True):
+            texts[number] = text
+    return texts
+
+
+def behaviours(rules: Sequence[Rule]) -> list[Behaviour]:
+    """Return what is equal for rules of equal fingerprints, and takes less time than those."""
+    from evosearch.rules.probes import Encoded
+
+    if not rules:
+        return []
+    names = [tuple(rule.parts) for rule in rules]
+    names = [key if len(key) == 1 else (key[0], *sorted(key[1:])) for key in names]
+    counts = np.array([len(key) for key in names], np.int64)
+    encoded = Encoded([r.parts[name] for r, key in zip(rules, names, strict=True) for name in key])
+    ends = np.cumsum(counts)
+    is_exact = encoded.are_exact()
+    if len(is_exact) > len(rules):
+        # A rule is exact where all of its parts are.
+        is_exact = np.minimum.reduceat(is_exact, ends - counts)
+    is_exact_part = np.repeat(is_exact, counts)
+    words = np.empty((len(encoded), 2), np.uint64)
+    exact, rounded = np.flatnonzero(is_exact_part), np.flatnonzero(~is_exact_part)
+    words[exact], words[rounded] = encoded.residues(exact), encoded.rounded_words(rounded)
+    raw, places = words.tobytes(), (16 * ends).tolist()
+    starts = [0, *places[:-1]]
+    return [
+        (flag, key, raw[start:end])
+        for flag, key, start, end in zip(is_exact.tolist(), names, starts, places, strict=True)
+    ]
+
+
+def _pairs(words: bytes) -> NDArray[np.uint64]:
+    return np.frombuffer(words, np.uint64).reshape(-1, 2)
+
+
+def _digest(is_exact: bool, names: tuple[str, ...], words: bytes) -> str:
     lines = ["exact" if is_exact else "rounded"]
-    for name in (main, *sorted(states)):
-        first, second = values_of(rule.parts[name])
+    for name, (first, second) in zip(names, _pairs(words).tolist(), strict=True):
         lines.append(f"{name} {first} {second}")
     return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
-
-
-def _is_exact(expression: Expression) -> bool:
-    return all(
-        (node not in PRIMITIVES or PRIMITIVES[node].is_polynomial)
-        if isinstance(node, str)
-        else isfinite(node)
-        for node in expression.nodes
-    )
-
-
-def _exact_words(expression: Expression) -> tuple[int, int]:
-    """Return the values modulo 2^61 - 1; Python's integers beat arrays of two elements."""
-    stack: list[tuple[int, int]] = []
-    for node in reversed(expression.nodes):
-        if not isinstance(node, str) or node not in PRIMITIVES:
-            stack.append(_modular_leaf(node))
-            continue
-        a0, a1 = stack.pop()
-        if node == "neg":
-            stack.append((-a0 % MODULUS, -a1 % MODULUS))
-        elif node == "square":
-            stack.append((a0 * a0 % MODULUS, a1 * a1 % MODULUS))
-        else:
-            b0, b1 = stack.pop()
-            if node == "add":
-                stack.append(((a0 + b0) % MODULUS, (a1 + b1) % MODULUS))
-            elif node == "sub":
-                stack.append(((a0 - b0) % MODULUS, (a1 - b1) % MODULUS))
-            else:
-                stack.append((a0 * b0 % MODULUS, a1 * b1 % MODULUS))
-    return stack.pop()
-
-
-def _rounded_words(expression: Expression) -> tuple[int, int]:
-    algebra = NumericAlgebra()
-    probes = {name: algebra.leaf(name) for name in expression.terminals}
-    values = np.broadcast_to(np.asarray(evaluate(expression, probes), np.float64), _N_PROBES)
-    first, second = algebra.keys(values[:, None])[:, 0]
-    return int(first), int(second)
 
 
 class Algebra(ABC):
@@ -161,13 +178,13 @@ class NumericAlgebra(Algebra):
     """Float64 at random points in (-2, 2), compared after rounding to ten digits."""
 
     def __init__(self) -> None:
-        self._words = _mixing_words()
+        self._words = mixing_words()
 
     def leaf(self, leaf: Node) -> Values:
         """Return 24 random values for a terminal, the constant 24 times."""
         if isinstance(leaf, str):
             return _numeric_leaf(leaf)
-        return np.full(_N_PROBES, float(leaf))
+        return np.full(N_NUMERIC, float(leaf))
 
     def apply(self, name: str, a: Values, b: Values) -> Values:
         """Return the values of any primitive."""
@@ -177,10 +194,10 @@ class NumericAlgebra(Algebra):
     def keys(self, values: Values) -> NDArray[np.uint64]:
         """Return two sums of the rounded values with odd random weights."""
         with np.errstate(invalid="ignore"):
-            mantissa, exponent = np.frexp(np.where(np.abs(values) < _TINY, 0.0, values))
-            digits = np.rint(mantissa * 2.0**_DIGIT_BITS)
+            mantissa, exponent = np.frexp(np.where(np.abs(values) < TINY, 0.0, values))
+            digits = np.rint(mantissa * 2.0**DIGIT_BITS)
             # Rounded up to the next power of two: the same number, one exponent higher.
-            is_full = np.abs(digits) == 2.0**_DIGIT_BITS
+            is_full = np.abs(digits) == 2.0**DIGIT_BITS
             digits = np.where(is_full, digits / 2, digits)
             exponent = exponent + is_full
             # No number has the digits that stand for the three values that are not finite.
@@ -196,8 +213,8 @@ class NumericAlgebra(Algebra):
 @lru_cache(maxsize=4096)
 def _modular_leaf(leaf: Node) -> tuple[int, int]:
     if isinstance(leaf, str):
-        first, second = _probe_rng(leaf).integers(0, MODULUS, 2)
-        return int(first), int(second)
+        first, second = residues_of(leaf).tolist()
+        return first, second
     numerator, denominator = float(leaf).as_integer_ratio()
     value = numerator * pow(denominator, -1, MODULUS) % MODULUS
     return value, value
@@ -205,20 +222,9 @@ def _modular_leaf(leaf: Node) -> tuple[int, int]:
 
 @lru_cache(maxsize=4096)
 def _numeric_leaf(name: str) -> Values:
-    values = _probe_rng(name).uniform(-2.0, 2.0, _N_PROBES)
+    values = numbers_of(name)
     values.setflags(write=False)
     return values
-
-
-@lru_cache(maxsize=1)
-def _mixing_words() -> NDArray[np.uint64]:
-    words = _probe_rng("words").integers(0, 2**63, (2, 2, _N_PROBES, 1), dtype=np.uint64)
-    return words * np.uint64(2) + np.uint64(1)
-
-
-def _probe_rng(name: str) -> np.random.Generator:
-    """Return the generator of a terminal's probe values; the same in every search."""
-    return np.random.default_rng([_PROBE_SEED, *name.encode()])
 
 
 def _reduced(x: Values) -> Values:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -15,19 +16,17 @@ from evosearch.rules.expression import Expression, Node
 from evosearch.rules.primitives import PRIMITIVES
 from evosearch.rules.rule import Rule
 
-_SECTION_OF = {
-    Level.NETWORK: Section.NETWORK,
-    Level.PRE: Section.PRE,
-    Level.POST: Section.POST,
-    Level.SYNAPSE: Section.SYNAPSE,
-}
-_EXPAND = {
-    Level.NETWORK: Op.EXPAND_NETWORK,
-    Level.PRE: Op.EXPAND_PRE,
-    Level.POST: Op.EXPAND_POST,
-}
+# By level, in the order of their numbers.
+_SECTION_OF = [int(s) for s in (Section.NETWORK, Section.PRE, Section.POST, Section.SYNAPSE)]
+_EXPAND = [int(op) for op in (Op.EXPAND_NETWORK, Op.EXPAND_PRE, Op.EXPAND_POST)]
+_JOIN = [[int(a.join(b)) for b in Level] for a in Level]
+_SYNAPSE, _POST, _TILE, _COPY = (
+    int(Level.SYNAPSE), int(Level.POST), int(Section.TILE), int(Op.MAX),
+)  # fmt: skip
 # The same bits in either order, so that a*b and b*a are one value.
-_COMMUTATIVE = (Op.ADD, Op.MUL)
+_COMMUTATIVE = (int(Op.ADD), int(Op.MUL))
+_PRIMITIVES = {name: (int(each.op), each.arity) for name, each in PRIMITIVES.items()}
+_TERMINAL, _CONSTANT = -1, -2
 
 
 def lower(rule: Rule, terminals: Sequence[Terminal]) -> Program:
@@ -38,15 +37,14 @@ def lower(rule: Rule, terminals: Sequence[Terminal]) -> Program:
     """
     structure, constants = _structure(rule)
     key = (structure, tuple(terminals))
-    kept = _kept.get(key)
-    if kept is None:
-        kept = _lowered(rule, terminals, constants)
-        if len(_kept) >= MAX_KEPT:
-            _kept.clear()
-        _kept[key] = kept
-    program, order = kept
-    if order is None:
-        return _lowered(rule, terminals, constants)[0]
+    program, order = _kept.get(key, (None, None))
+    if program is None or order is None:
+        made = _lowered(rule, terminals, constants)
+        if program is None:
+            if len(_kept) >= MAX_KEPT:
+                _kept.clear()
+            _kept[key] = made
+        return made[0]
     values = list(constants.values())
     return replace(program, constant_value=np.array([values[k] for k in order], np.float64))
 
@@ -61,24 +59,24 @@ def _structure(rule: Rule) -> tuple[tuple[Any, ...], dict[bytes, float]]:
     """Return a rule with its constants numbered, and the distinct constants in that order."""
     constants: dict[bytes, float] = {}
     numbers: dict[bytes, int] = {}
+    parts: list[tuple[str, tuple[Node | int, ...]]] = []
+    for name, expression in rule.parts.items():
+        nodes: list[Node | int] = list(expression.nodes)
+        for place, node in enumerate(nodes):
+            if not isinstance(node, str):
+                bits = _bits(node)
+                constants.setdefault(bits, node)
+                nodes[place] = numbers.setdefault(bits, len(numbers))
+        parts.append((name, tuple(nodes)))
+    return tuple(parts), constants
 
-    def numbered(node: Node) -> Node | int:
-        if isinstance(node, str):
-            return node
-        bits = _bits(node)
-        constants.setdefault(bits, node)
-        return numbers.setdefault(bits, len(numbers))
 
-    parts = tuple(
-        (name, tuple(numbered(node) for node in expression.nodes))
-        for name, expression in rule.parts.items()
-    )
-    return parts, constants
+_pack_double = struct.Struct("=d").pack
 
 
 def _bits(value: float) -> bytes:
     """Return what tells constants apart: the sign of zero is part of one."""
-    return struct.pack("=d", value)
+    return _pack_double(value)
 
 
 def _lowered(
@@ -106,67 +104,67 @@ def _lowered(
 class _Graph:
     """The distinct values of all expressions of a rule, in an order that respects use.
 
-    A value is ``("terminal", k)``, ``("constant", number)`` or ``(op, a, b)`` with the numbers of
-    its operands; equal values have one number.
+    A value is ``(_TERMINAL, k, k)``, ``(_CONSTANT, number, number)`` or ``(op, a, b)`` with the
+    numbers of its operands; equal values have one number. Levels and operation codes are plain
+    integers here, since rules are lowered by the thousand.
     """
 
     def __init__(self, terminals: Sequence[Terminal]) -> None:
         self.terminals = tuple(terminals)
         self.index = {terminal.name: k for k, terminal in enumerate(terminals)}
-        self.values: list[tuple[Any, ...]] = []
-        self.levels: list[Level] = []
+        self.values: list[tuple[int, Any, Any]] = [(_TERMINAL, k, k) for k in range(len(terminals))]
+        self.levels = [int(terminal.level) for terminal in terminals]
         self.has_folded = False
         self._numbers: dict[tuple[Any, ...], int] = {}
-        for k, terminal in enumerate(terminals):
-            self._number(("terminal", k), terminal.level)
 
     def add(self, expression: Expression) -> int:
         """Add the values of ``expression``; return the number of its result."""
         stack: list[int] = []
         for node in reversed(expression.nodes):
-            if isinstance(node, str) and node in PRIMITIVES:
-                primitive = PRIMITIVES[node]
-                operands = [stack.pop() for _ in range(primitive.arity)]
-                stack.append(self._apply(node, operands))
-            elif isinstance(node, str):
+            if not isinstance(node, str):
+                stack.append(self._constant(node))
+                continue
+            found = _PRIMITIVES.get(node)
+            if found is None:
                 if node not in self.index:
                     raise unknown_name("terminal", node, self.index)
                 stack.append(self.index[node])
-            else:
-                stack.append(self._constant(node))
+                continue
+            op, arity = found
+            first = stack.pop()
+            stack.append(self._apply(node, op, first, stack.pop() if arity == 2 else first))
         return stack.pop()
 
     def is_constant(self, number: int) -> bool:
         """Whether the value is the same in every lifetime."""
-        return self.values[number][0] == "constant"
+        return self.values[number][0] == _CONSTANT
 
-    def _apply(self, name: str, operands: list[int]) -> int:
-        primitive = PRIMITIVES[name]
-        if all(self.is_constant(operand) for operand in operands):
+    def _apply(self, name: str, op: int, a: int, b: int) -> int:
+        values, levels = self.values, self.levels
+        if values[a][0] == _CONSTANT and values[b][0] == _CONSTANT:
             self.has_folded = True
-            arguments = [np.float64(self.values[operand][1]) for operand in operands]
-            return self._constant(float(primitive.numpy(*arguments)))
-        if primitive.op in _COMMUTATIVE:
-            operands = sorted(operands)
-        level = self.levels[operands[0]].join(self.levels[operands[-1]])
-        return self._number((primitive.op, operands[0], operands[-1]), level)
+            operands = (a, b)[: PRIMITIVES[name].arity]
+            arguments = [np.float64(values[operand][1]) for operand in operands]
+            return self._constant(float(PRIMITIVES[name].numpy(*arguments)))
+        if a > b and op in _COMMUTATIVE:
+            a, b = b, a
+        key = (op, a, b)
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._numbers[key] = len(values)
+            values.append(key)
+            levels.append(_JOIN[levels[a]][levels[b]])
+        return number
 
     def _constant(self, value: float) -> int:
         # The sign of zero and NaN are part of a constant: compare its bits.
-        bits = np.float64(value).tobytes()
-        key = ("constant", bits)
-        if key not in self._numbers:
-            self._numbers[key] = len(self.values)
-            self.values.append(("constant", float(value)))
-            self.levels.append(Level.NETWORK)
-        return self._numbers[key]
-
-    def _number(self, value: tuple[Any, ...], level: Level) -> int:
-        if value not in self._numbers:
-            self._numbers[value] = len(self.values)
-            self.values.append(value)
-            self.levels.append(level)
-        return self._numbers[value]
+        key = (_CONSTANT, _bits(value))
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._numbers[key] = len(self.values)
+            self.values.append((_CONSTANT, float(value), float(value)))
+            self.levels.append(0)
+        return number
 
 
 class _Emitter:
@@ -176,58 +174,58 @@ class _Emitter:
         self._graph = graph
         self._rows: list[list[tuple[int, int, int, int]]] = [[] for _ in Section]
         # A virtual register each: terminals first, then whatever comes.
-        self._levels: list[Level] = [t.level for t in graph.terminals]
-        self._value_register: dict[tuple[int, Level], int] = {}
+        self._levels = graph.levels[: len(graph.terminals)]
+        self._value_register: dict[tuple[int, int], int] = {}
         self._constants: dict[int, float] = {}
 
     def emit(self, outputs: list[tuple[str, int, bool]]) -> Program:
         """Emit all values, then the outputs at the level of their targets."""
-        graph = self._graph
-        needed = _reachable(graph, [number for _, number, _ in outputs])
+        graph, known, rows = self._graph, self._value_register, self._rows
         for k in range(len(graph.terminals)):
-            self._value_register[k, graph.levels[k]] = k
-        for number in needed:
-            value = graph.values[number]
-            if value[0] in ("terminal", "constant"):
+            known[k, graph.levels[k]] = k
+        for number in _reachable(graph, [number for _, number, _ in outputs]):
+            op, a, b = graph.values[number]
+            if op < 0:
                 continue
             level = graph.levels[number]
-            a, b = self._operand(value[1], level), self._operand(value[2], level)
-            register = self._new_register(level)
-            self._value_register[number, level] = register
-            self._rows[_SECTION_OF[level]].append((int(value[0]), register, a, b))
+            first = self._operand(a, level)
+            last = first if a == b else self._operand(b, level)
+            register = known[number, level] = self._new_register(level)
+            rows[_SECTION_OF[level]].append((op, register, first, last))
         targets = {graph.index[target] for target, _, _ in outputs}
-        registers = []
+        registers: list[int] = []
         for target, number, _ in outputs:
             level = graph.levels[graph.index[target]]
             register = self._operand(number, level)
             registers.append(self._copy(register, level) if number in targets else register)
         return self._pack(outputs, registers)
 
-    def _copy(self, source: int, level: Level) -> int:
+    def _copy(self, source: int, level: int) -> int:
         """Return a register with the value of another: outputs are written one by one."""
         register = self._new_register(level)
-        self._rows[_SECTION_OF[level]].append((int(Op.MAX), register, source, source))
+        self._rows[_SECTION_OF[level]].append((_COPY, register, source, source))
         return register
 
-    def _operand(self, number: int, level: Level) -> int:
+    def _operand(self, number: int, level: int) -> int:
         """Return a register that holds the value at ``level``, expanding it if needed."""
         key = (number, level)
-        if key in self._value_register:
-            return self._value_register[key]
-        register = self._new_register(level)
-        self._value_register[key] = register
-        if self._graph.is_constant(number):
-            self._constants[register] = self._graph.values[number][1]
+        known = self._value_register.get(key)
+        if known is not None:
+            return known
+        register = self._value_register[key] = self._new_register(level)
+        op, value, _ = self._graph.values[number]
+        if op == _CONSTANT:
+            self._constants[register] = value
             return register
         source_level = self._graph.levels[number]
         source = self._value_register[number, source_level]
         section = _SECTION_OF[level]
-        if level == Level.SYNAPSE and source_level != Level.POST:
-            section = Section.TILE
-        self._rows[section].append((int(_EXPAND[source_level]), register, source, source))
+        if level == _SYNAPSE and source_level != _POST:
+            section = _TILE
+        self._rows[section].append((_EXPAND[source_level], register, source, source))
         return register
 
-    def _new_register(self, level: Level) -> int:
+    def _new_register(self, level: int) -> int:
         self._levels.append(level)
         return len(self._levels) - 1
 
@@ -241,7 +239,7 @@ class _Emitter:
         return Program(
             terminals=tuple(terminal.name for terminal in self._graph.terminals),
             code=np.array(code, np.int32).reshape(-1, 4),
-            section_end=np.cumsum([len(rows) for rows in self._rows]).astype(np.int32),
+            section_end=np.array(list(accumulate(map(len, self._rows))), np.int32),
             register_level=np.array(levels, np.int8),
             constant_register=np.array([final[r] for r in self._constants], np.int32),
             constant_value=np.array(list(self._constants.values()), np.float64),
@@ -258,46 +256,48 @@ def _reachable(graph: _Graph, outputs: list[int]) -> list[int]:
     stack = list(outputs)
     while stack:
         number = stack.pop()
-        if number in seen:
-            continue
-        seen.add(number)
-        value = graph.values[number]
-        if value[0] not in ("terminal", "constant"):
-            stack.extend(value[1:])
+        if number not in seen:
+            seen.add(number)
+            op, a, b = graph.values[number]
+            if op >= 0:
+                stack += (a, b)
     return sorted(seen)
 
 
 def _share_registers(
-    rows: list[list[tuple[int, int, int, int]]], levels: list[Level], fixed: set[int]
-) -> tuple[dict[int, int], list[Level]]:
+    rows: list[list[tuple[int, int, int, int]]], levels: list[int], fixed: set[int]
+) -> tuple[dict[int, int], list[int]]:
     """Map virtual registers to few real ones.
 
     A register is free again after its last use in its own section; one that is read in a later
     section is kept, since the synapse section runs once a block. A destination never equals a
     source, which lets the loops of the interpreter become vector code.
     """
-    last_use: dict[int, tuple[int, int]] = {}
-    for section, section_rows in enumerate(rows):
-        for position, (_, _, a, b) in enumerate(section_rows):
-            last_use[a] = last_use[b] = (section, position)
-    final: dict[int, int] = {}
-    final_levels: list[Level] = []
-    for register in sorted(fixed):
-        final[register] = len(final_levels)
-        final_levels.append(levels[register])
-    for section, section_rows in enumerate(rows):
-        free: dict[Level, list[int]] = {}
+    last_use: dict[int, int] = {}
+    position = 0
+    for section_rows in rows:
+        for _, _, a, b in section_rows:
+            last_use[a] = last_use[b] = position
+            position += 1
+    ordered = sorted(fixed)
+    final = {register: k for k, register in enumerate(ordered)}
+    final_levels = [levels[register] for register in ordered]
+    position = 0
+    for section_rows in rows:
+        free: dict[int, list[int]] = {}
         born: set[int] = set()
-        for position, (_, dst, a, b) in enumerate(section_rows):
+        for _, dst, a, b in section_rows:
             if dst not in final:
-                pool = free.get(levels[dst], [])
+                level = levels[dst]
+                pool = free.get(level)
                 if pool:
                     final[dst] = pool.pop()
                 else:
                     final[dst] = len(final_levels)
-                    final_levels.append(levels[dst])
+                    final_levels.append(level)
                 born.add(dst)
-            for source in {a, b}:
-                if source in born and last_use[source] == (section, position):
+            for source in (a,) if a == b else {a, b}:
+                if source in born and last_use[source] == position:
                     free.setdefault(levels[source], []).append(final[source])
+            position += 1
     return final, final_levels

@@ -2,12 +2,14 @@
 
 Where that is possible, the mean of the rule over a minibatch is a few matrix products:
 mean_b sum_k a_k(w) b_k(pre_b) c_k(post_b) = sum_k a_k(w) mean_b c_k(post_b) b_k(pre_b)'.
+What is one number a network, as a modulator is, differs between examples but not between units, so
+that it goes with the post units or with the pre units.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from evosearch.engine.program import Level
@@ -27,14 +29,16 @@ class Term:
     Attributes:
         coefficient: a number.
         synapse: factors that read synapses only.
-        pre: factors that read pre units only.
-        post: factors that read post units only.
+        pre: factors that read pre units, and perhaps what is one number a network.
+        post: factors that read post units, and perhaps what is one number a network.
+        network: factors that read what is one number a network only; none in a finished term.
     """
 
     coefficient: float
     synapse: tuple[Nodes, ...] = ()
     pre: tuple[Nodes, ...] = ()
     post: tuple[Nodes, ...] = ()
+    network: tuple[Nodes, ...] = ()
 
     def times(self, other: Term) -> Term:
         """Return the product of two terms."""
@@ -43,12 +47,21 @@ class Term:
             _merged(self.synapse, other.synapse),
             _merged(self.pre, other.pre),
             _merged(self.post, other.post),
+            _merged(self.network, other.network),
         )
+
+    def finished(self) -> Term:
+        """Return the term with the network's factors among those of post, else of pre, units."""
+        if not self.network:
+            return self
+        if self.pre and not self.post:
+            return replace(self, pre=_merged(self.pre, self.network), network=())
+        return replace(self, post=_merged(self.post, self.network), network=())
 
     @property
     def key(self) -> tuple[tuple[Nodes, ...], ...]:
         """Return the factors."""
-        return self.synapse, self.pre, self.post
+        return self.synapse, self.pre, self.post, self.network
 
 
 def separate(expression: Expression, levels: Mapping[str, Level]) -> list[Term] | None:
@@ -70,7 +83,8 @@ def separate(expression: Expression, levels: Mapping[str, Level]) -> list[Term] 
         operands = [stack.pop() for _ in range(ARITY.get(node, 0))]  # type: ignore[call-overload]
         here = nodes[position : ends[position]]
         stack.append(_value(node, operands, here, levels))
-    return _collected(stack.pop())
+    terms = _collected(stack.pop())
+    return None if terms is None else _collected([term.finished() for term in terms])
 
 
 def _value(
@@ -108,13 +122,20 @@ def _first_size(nodes: Nodes) -> int:
 
 
 def _atom(nodes: Nodes, levels: Mapping[str, Level]) -> list[Term] | None:
-    """Return an expression of one level as a factor; None where it mixes levels."""
+    """Return an expression of one level as a factor; None where it mixes levels.
+
+    Units of one side may be mixed with what is one number a network.
+    """
     read = {levels[n] for n in nodes if isinstance(n, str) and n not in ARITY}
-    if len(read) > 1 or Level.NETWORK in read:
+    units = read - {Level.NETWORK}
+    # What the network has differs between examples, which functions of synapses do not.
+    if len(units) > 1 or (Level.SYNAPSE in units and Level.NETWORK in read):
         return None
-    level = read.pop() if read else Level.POST
+    level = min(units or read or {Level.POST})
     if level == Level.SYNAPSE:
         return [Term(1.0, synapse=(nodes,))]
+    if level == Level.NETWORK:
+        return [Term(1.0, network=(nodes,))]
     return [Term(1.0, pre=(nodes,))] if level == Level.PRE else [Term(1.0, post=(nodes,))]
 
 

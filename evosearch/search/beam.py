@@ -122,8 +122,7 @@ class BeamSearch(RememberingSearch):
     def _new(self, made: Sequence[Any]) -> list[Any]:
         """Return those whose functions are not known; what is known counts as scored."""
         fresh: dict[int, Any] = {}
-        for candidate in made:
-            key = self._known.key(candidate)
+        for candidate, key in zip(made, self._known.keys(made), strict=True):
             fitness = self._known.fitness(key)
             if fitness is None:
                 fresh.setdefault(key if self.settings.skip_equal else len(fresh), candidate)

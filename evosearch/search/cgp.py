@@ -112,14 +112,15 @@ class CartesianProgramming(SearchInRounds[_Trial]):
 
     def _draw(self) -> list[_Trial]:
         """Make the children of each line; a line without a scored parent asks for that first."""
-        trials: list[_Trial] = []
+        drawn: list[tuple[Line, Graph, Expression]] = []
         for line in self._lines:
             if line.n_stalled >= self.settings.patience:
                 line.parent, line.fitness, line.n_stalled = self._small()[0], -np.inf, 0
             for _ in range(self.settings.children):
                 child, rule = self._child(line)
-                trials.append((line, child, self._batch.add(rule)))
-        return trials
+                drawn.append((line, child, rule))
+        tickets = self._batch.add_all([rule for _, _, rule in drawn])
+        return [(*trial[:2], ticket) for trial, ticket in zip(drawn, tickets, strict=True)]
 
     def _child(self, line: Line) -> tuple[Graph, Expression]:
         """Return a mutated parent that is not too large, a random graph where none was scored."""

@@ -252,7 +252,7 @@ class Programming(Search):
         return made
 
     def _is_new(self, rule: Expression) -> bool:
-        return not self.settings.skip_equal or self._memory.add_new(semantic_key(rule))
+        return not self.settings.skip_equal or self._memory.add_new_hash(semantic_key(rule))
 
     def _survivors(self, told: list[Member]) -> list[Member]:
         """Return the parents of the next generation; those of the last fill what is missing."""

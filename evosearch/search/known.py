@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from hashlib import blake2b
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,8 @@ from pydantic import Field
 
 from evosearch.outcome import FloatArray
 from evosearch.search.base import SearchSettings, State
-from evosearch.search.semantics import semantic_key
+from evosearch.search.memory import hash_of
+from evosearch.search.semantics import semantic_keys
 
 
 class KnownSettings(SearchSettings):
@@ -45,10 +45,13 @@ class Known:
 
     def key(self, genotype: Any) -> int:
         """Return a hash that is equal for equal functions, in every process."""
-        is_rule = self._space.kind == "rule"
-        key = semantic_key(genotype) if is_rule else self._space.key(genotype)
-        data = key if isinstance(key, bytes) else repr(key).encode()
-        return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
+        return self.keys([genotype])[0]
+
+    def keys(self, genotypes: Sequence[Any]) -> list[int]:
+        """Return the key of each; those of rules cost far less together than one by one."""
+        if self._space.kind == "rule":
+            return semantic_keys(genotypes)
+        return [hash_of(self._space.key(genotype)) for genotype in genotypes]
 
     def fitness(self, key: int) -> float | None:
         """Return the fitness of a function, ``-inf`` where it failed; None where unknown."""
@@ -98,7 +101,14 @@ class Batch:
 
     def add(self, genotype: Any) -> int | float:
         """Return the known fitness of a candidate as a float, else its index in the batch."""
-        key = self._known.key(genotype)
+        return self._added(genotype, self._known.key(genotype))
+
+    def add_all(self, genotypes: Sequence[Any]) -> list[int | float]:
+        """Add candidates in their order; faster than one by one."""
+        keys = self._known.keys(genotypes)
+        return [self._added(one, key) for one, key in zip(genotypes, keys, strict=True)]
+
+    def _added(self, genotype: Any, key: int) -> int | float:
         if self._is_on:
             fitness = self._known.fitness(key)
             if fitness is not None:

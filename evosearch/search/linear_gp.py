@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from evosearch.outcome import FloatArray
+from evosearch.rules.expression import Expression
 from evosearch.search.base import SEARCHES, State
 from evosearch.search.known import KnownSettings, fitness_behind
 from evosearch.search.registers import Instruction, Machine, Program
@@ -78,16 +79,17 @@ class LinearProgramming(SearchInRounds[_Trial]):
         ]
 
     def _draw(self) -> list[_Trial]:
-        trials: list[_Trial] = []
+        drawn: list[tuple[Program, Expression]] = []
         values = np.array([member.fitness for member in self._living])
         for _ in range(self.settings.population):
             for _ in range(_MAX_TRIES):
                 program = self._child(values)
                 rule = self._machine.expression(program)
                 if rule is not None:
-                    trials.append((program, self._batch.add(rule)))
+                    drawn.append((program, rule))
                     break
-        return trials
+        tickets = self._batch.add_all([rule for _, rule in drawn])
+        return [(program, ticket) for (program, _), ticket in zip(drawn, tickets, strict=True)]
 
     def _child(self, values: FloatArray) -> Program:
         if len(values) < self.settings.living:

@@ -22,20 +22,27 @@ class Memory:
         self._hashes: dict[int, None] = {}
 
     def __contains__(self, key: Hashable) -> bool:
-        return _hash(key) in self._hashes
+        return hash_of(key) in self._hashes
 
     def add(self, key: Hashable) -> None:
         """Remember ``key``; the oldest one is forgotten where there are too many."""
-        self._hashes[_hash(key)] = None
+        self._add(hash_of(key))
+
+    def _add(self, hashed: int) -> None:
+        self._hashes[hashed] = None
         if len(self._hashes) > self._capacity:
             del self._hashes[next(iter(self._hashes))]
 
     def add_new(self, key: Hashable) -> bool:
         """Remember ``key``; return whether it was unknown."""
-        before = _hash(key) in self._hashes
-        if not before:
-            self.add(key)
-        return not before
+        return self.add_new_hash(hash_of(key))
+
+    def add_new_hash(self, hashed: int) -> bool:
+        """Remember a key by its 64-bit hash; return whether it was unknown."""
+        if hashed in self._hashes:
+            return False
+        self._add(hashed)
+        return True
 
     def clear(self) -> None:
         """Forget all."""
@@ -50,6 +57,7 @@ class Memory:
         self._hashes = dict.fromkeys(np.asarray(hashes, dtype=np.uint64).tolist())
 
 
-def _hash(key: Hashable) -> int:
+def hash_of(key: Hashable) -> int:
+    """Return 64 bits of a key, the same in every process."""
     data = key if isinstance(key, bytes) else repr(key).encode()
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")

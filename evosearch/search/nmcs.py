@@ -112,11 +112,12 @@ class Nmcs(SearchInRounds[_Playouts]):
     def _drawn(self, played: Codes, n: int) -> _Playouts:
         codes = self._next(played)
         starts = [(*played, code) for code in codes] or [played]
-        made: _Playouts = []
-        for start in starts * max(1, n // len(starts)):
-            sequence = self._construction.playout(start, self._rng)
-            made.append((sequence, self._batch.add(self._construction.genotype(sequence))))
-        return made
+        made = [
+            self._construction.playout(start, self._rng)
+            for start in starts * max(1, n // len(starts))
+        ]
+        tickets = self._batch.add_all([self._construction.genotype(codes) for codes in made])
+        return list(zip(made, tickets, strict=True))
 
     def _learn(self, trials: Sequence[_Playouts], fitness: FloatArray) -> None:
         """Let each lane play a symbol of its best sequence."""

@@ -147,7 +147,8 @@ class Nrpa(SearchInRounds[_Playout]):
     def _draw(self) -> list[_Playout]:
         weights = self._levels[-1].weights
         playouts = self._policy.playouts(weights, self._rng, self.settings.population)
-        return [(codes, self._batch.add(self._construction.genotype(codes))) for codes in playouts]
+        tickets = self._batch.add_all([self._construction.genotype(codes) for codes in playouts])
+        return list(zip(playouts, tickets, strict=True))
 
     def _learn(self, trials: Sequence[_Playout], fitness: FloatArray) -> None:
         """Hand the best playout to the lowest level, and what that completes to those above."""

@@ -57,7 +57,7 @@ class RememberingSearch(Search):
     def _noted(self, candidates: Sequence[Any], evaluation: Evaluation) -> FloatArray:
         """Remember what candidates scored; return it (n,), ``-inf`` for those that failed."""
         fitness = usable_fitness(evaluation, len(candidates))
-        self._known.note([self._known.key(candidate) for candidate in candidates], fitness)
+        self._known.note(self._known.keys(candidates), fitness)
         return fitness
 
 

@@ -1,26 +1,24 @@
-"""Tell rules apart by what they compute, at random points and in a few microseconds."""
+"""Tell rules apart by what they compute, at random points and in about a microsecond each."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evosearch.rules.expression import Expression
+from evosearch.rules.points import N_HASHED, hashed_numbers_of
 from evosearch.rules.primitives import PRIMITIVES
 
-_N_PROBES = 16
-_SEED = 20_240_117
-_MANTISSA_BITS = 30
-_TINY = 1e-10
 
+def semantic_key(expression: Expression) -> int:
+    """Return a 64-bit hash that is equal for rules with the same values at 16 random points.
 
-def semantic_key(expression: Expression) -> bytes:
-    """Return bytes that are equal for rules with the same values at 16 fixed random points.
-
-    Values are compared to about nine digits. Two rules whose roundoff differs right at the border
-    of two numbers may get different keys, so that a search scores a function twice, not more.
+    Values are compared to about nine digits, relative to the largest. Two rules whose roundoff
+    differs right at the border of two numbers may get different keys, so that a search scores a
+    function twice, not more. Keys are the same in every process and for every search.
 
     Example:
         >>> a = Expression(("mul", "pre", "post"))
@@ -28,13 +26,14 @@ def semantic_key(expression: Expression) -> bytes:
         >>> semantic_key(a) == semantic_key(b)
         True
     """
-    values = probe_values(expression)
-    with np.errstate(all="ignore"):
-        largest = np.max(np.abs(values), initial=0.0, where=np.isfinite(values))
-        mantissa, exponent = np.frexp(np.where(np.abs(values) < _TINY * largest, 0.0, values))
-        digits = np.rint(mantissa * 2.0**_MANTISSA_BITS)
-    # Adding zero turns -0 into 0.
-    return (np.ldexp(digits, exponent) + 0.0).tobytes()
+    return semantic_keys([expression])[0]
+
+
+def semantic_keys(expressions: Sequence[Expression]) -> list[int]:
+    """Return the key of each expression; far faster together than one by one."""
+    from evosearch.rules.probes import Encoded
+
+    return Encoded(expressions).rounded_hashes().tolist()
 
 
 def probe_values(expression: Expression) -> NDArray[np.float64]:
@@ -42,7 +41,7 @@ def probe_values(expression: Expression) -> NDArray[np.float64]:
     stack: list[NDArray[np.float64]] = []
     for node in reversed(expression.nodes):
         if not isinstance(node, str):
-            stack.append(np.full(_N_PROBES, node))
+            stack.append(np.full(N_HASHED, node))
         elif node in PRIMITIVES:
             primitive = PRIMITIVES[node]
             operands = [stack.pop() for _ in range(primitive.arity)]
@@ -54,6 +53,6 @@ def probe_values(expression: Expression) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=256)
 def _probes(terminal: str) -> NDArray[np.float64]:
-    values = np.random.default_rng([_SEED, *terminal.encode()]).uniform(-2.0, 2.0, _N_PROBES)
+    values = hashed_numbers_of(terminal)
     values.setflags(write=False)
     return values

@@ -70,7 +70,9 @@ def digest(result):
 
 
 @pytest.mark.parametrize("lowering", [True, False])
-@pytest.mark.parametrize("text", [OJA, "mod*pre*tanh(post)", "w*(pre - post)/(1 + pre*pre)", "pre"])
+@pytest.mark.parametrize(
+    "text", [OJA, "mod*pre*tanh(post)", "mod*w", "w*(pre - post)/(1 + pre*pre)", "pre"]
+)
 def test_the_mean_over_a_minibatch_equals_numpy(text, lowering):
     shape = (5, 20, 6, 4)
     life, parts = minibatch_life(*shape, n_draws=3)
@@ -112,7 +114,8 @@ def test_a_lowered_rule_makes_the_same_update_to_a_part_in_1e12():
     n_lowered = 0
     for number in range(N_RULES):
         functions = polynomial if number % 2 else None
-        rule = Rule(random_expression(rng, 15, ["w", "pre", "post"], functions))
+        names = ["w", "pre", "post", "mod"] if number % 3 else ["w", "pre", "post"]
+        rule = Rule(random_expression(rng, 15, names, functions))
         program = lower(rule, CATALOGUE)
         if lower_minibatch(life, program) is None:
             continue
@@ -123,7 +126,7 @@ def test_a_lowered_rule_makes_the_same_update_to_a_part_in_1e12():
     assert n_lowered > N_RULES / 2
 
 
-@pytest.mark.parametrize("text", ["tanh(w*pre)", "pre/(post + w)", "max(pre, post)", "mod*pre"])
+@pytest.mark.parametrize("text", ["tanh(w*pre)", "pre/(post + w)", "max(pre, post)", "tanh(mod*w)"])
 def test_what_does_not_separate_is_averaged_elementwise(text):
     life, _ = minibatch_life(3, 5, 4)
     assert lower_minibatch(life, lower(Rule(text), CATALOGUE)) is None
@@ -139,6 +142,24 @@ def test_oja_needs_one_product_of_matrices_and_one_mean_of_units():
     life, _ = minibatch_life(3, 5, 4)
     lowered, _ = lower_minibatch(life, lower(Rule(OJA), CATALOGUE))
     assert {b.level for b in lowered.sites[0].terminals.values()} == {Level.SYNAPSE, Level.POST}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["mod", "mod*pre", "mod*w", "mod*pre*post", "pre*(mod - post)", "tanh(mod*post)*pre/(1 + mod)",
+     "mod*post + mod*pre - mod*mod", "w*pow(pre, mod)", "post*(pre - post*w)*sign(mod)"],
+)  # fmt: skip
+@pytest.mark.parametrize("shape", [(3, 5, 4), (1, 20, 5), (20, 1, 6), (1, 1, 4)])
+def test_modulators_go_with_the_units_of_either_side(text, shape):
+    life, parts = minibatch_life(*shape, 3, 2)
+    rule = Rule(text)
+    program = lower(rule, CATALOGUE)
+    assert lower_minibatch(life, program) is not None
+    result = run_lifetimes(life, [program], 0.1)
+    for draw in range(2):
+        wanted = numpy_minibatches(rule, parts, draw, 0.1, *shape, 3)
+        n = shape[0] * shape[1]
+        np.testing.assert_allclose(result.outputs[0, draw, :n], wanted.ravel(), atol=1e-12)
 
 
 def test_too_many_products_of_matrices_are_not_worth_it():

@@ -110,6 +110,52 @@ def test_random_rules_live_to_the_same_bits_in_every_tier(shape, dtype, projecti
     compare(life, programs[-N_OPTIMISED:], tiers=("native-1",))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("projection", PROJECTIONS)
+@pytest.mark.parametrize("shape", [(37, 200), (45, 100), (9, 1100), (1, 16), (3, 40)])
+def test_rows_in_blocks_live_to_the_same_bits(shape, projection, dtype):
+    """What rules share is compiled apart: some rows at a time, fused with the product or not."""
+    rng = np.random.default_rng(shape)
+    texts = [
+        "pre*post - w",
+        "w = 0.9*w + mod",
+        "tanh(post*mod)*pre",
+        "exp(pre)*post*tanh(w)",
+        "square(pre - mod)*square(post + 0.5)/w",
+        "0.25",
+        "elig + post",
+        "tanh(tanh(pre))",
+    ]
+    for is_mapped in (False, True):
+        life = mapped_life(*shape, 12, dtype, is_mapped, **PROJECTIONS[projection])
+        rules = [Rule(text) for text in texts] + random_rules(rng, 4)
+        compare(life, [lower(rule, TERMINALS) for rule in rules], 0.05)
+
+
+def mapped_life(n_out, n_in, steps, dtype, is_mapped, **projection):
+    """Return the life of a layer for one draw, its activities bounded where ``is_mapped``."""
+    rng = np.random.default_rng(4)
+    b = LifetimeBuilder()
+    x, y, m = b.vector("pre", n_in), b.vector("post", n_out), b.scalar("mod")
+    w, z, shift = b.matrix("w", n_out, n_in), b.matrix("elig", n_out, n_in), b.vector("s", n_out)
+    b.initial(w, b.table(rng.normal(0, 1 / n_in, (1, w.size)), shared=True))
+    b.initial(z, b.table(rng.normal(0, 1, (1, w.size)), shared=True))
+    inputs = b.table(rng.normal(0, 1, (steps, n_in)), shared=True)
+    mods = b.table(rng.normal(0, 1, (steps, 1)), shared=True)
+    with b.repeat(steps) as t:
+        b.load(x, inputs, row=t)
+        b.load(m, mods, row=t)
+        b.matvec(y, w, x)
+        if is_mapped:
+            b.map(y, "max(y, 0) + 0.1*m", y=y, m=m)
+            b.map(shift, "y - s", y=y, s=shift)
+        b.rule(w=w, pre=x, post=shift if is_mapped else y, mod=m, elig=z)
+    for buffer in (w, y, shift):
+        b.output(buffer)
+    limits = Projection(**{"low": -5.0, "high": 5.0, **projection})
+    return b.build(draw_keys=np.zeros((1, 2)), projection=limits, dtype=dtype)
+
+
 def life_of_every_phase(sizes, n_draws, dtype, *, is_chosen_by_draw=False, **projection):
     """Build a life of two layers, loops in loops and all phases; every buffer is reported."""
     n_in, n_hidden, n_out = sizes

@@ -69,7 +69,7 @@ def test_a_rule_too_long_to_compile_is_interpreted(shape):
 def test_where_llvm_refuses_rules_are_interpreted_with_one_warning(
     shape, compilers, monkeypatch, caplog
 ):
-    def refuse(self, text, n_functions):
+    def refuse(self, text, n_functions, level=0):
         raise RuntimeError("LLVM IR parsing error\n<string>:1:1: error: expected a type")
 
     monkeypatch.setattr(Compiler, "_load", refuse)

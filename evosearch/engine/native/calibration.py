@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from operator import mul
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -52,6 +53,7 @@ class Coefficients:
         level1: five numbers.
         compile0: seconds a module, a function and an instruction, at level 0.
         compile1: the same at level 1.
+        shared: seconds that the part of a life takes to compile that rules share at level 0.
     """
 
     interpreter: tuple[float, ...]
@@ -59,22 +61,24 @@ class Coefficients:
     level1: tuple[float, ...]
     compile0: tuple[float, ...]
     compile1: tuple[float, ...]
+    shared: tuple[float, ...] = (0.0,)
 
     def __post_init__(self) -> None:
-        for name, length in (*((t, 5) for t in TIME_NAMES), ("compile0", 3), ("compile1", 3)):
+        lengths = {**dict.fromkeys(TIME_NAMES, 5), "compile0": 3, "compile1": 3, "shared": 1}
+        for name, length in lengths.items():
             numbers = getattr(self, name)
             if len(numbers) != length or not all(
                 isinstance(x, float) and 0 <= x < math.inf for x in numbers
             ):
                 raise ValueError(f"{name} needs {length} numbers of at least 0, found {numbers}")
 
-    def interpreter_time(self, counts: NDArray[np.float64]) -> float:
+    def interpreter_time(self, counts: tuple[float, ...]) -> float:
         """Return the seconds of one life in the interpreter."""
-        return float(counts @ np.array(self.interpreter))
+        return sum(map(mul, counts, self.interpreter))
 
-    def native_time(self, counts: NDArray[np.float64], level: int) -> float:
+    def native_time(self, counts: tuple[float, ...], level: int) -> float:
         """Return the seconds of one life in machine code."""
-        return float(counts @ np.array(self.level1 if level else self.level0))
+        return sum(map(mul, counts, self.level1 if level else self.level0))
 
     def module_time(self, level: int) -> float:
         """Return the seconds that a batch of rules takes to compile beside the rules' own."""
@@ -118,13 +122,20 @@ def _write(path: Path, measured: Coefficients) -> None:
 
 def measure(live: Live) -> Coefficients:
     """Time a few small lives in every tier and fit the coefficients, all at least 0."""
-    counts: list[NDArray[np.float64]] = []
+    counts: list[tuple[float, ...]] = []
+    shared: list[float] = []
     sizes: list[NDArray[np.float64]] = []
     times: dict[str, list[float]] = {name: [] for name in TIME_NAMES}
     compile_times: tuple[list[float], list[float]] = ([], [])
     compilers = [_warm_compiler(level) for level in (0, 1)]
     for shape in SHAPES:
         life = _life(*shape)
+        # What rules share is compiled with the first of them.
+        first, second = (
+            _seconds_of(compilers[0].compile, life, [_program(t)]) for t in ("w*pre", "w*post")
+        )
+        if compilers[0].has_shared(life):
+            shared.append(max(first - second, 0.0))
         for text in RULES:
             program = _program(text)
             counts.append(work_of(life, program).counts)
@@ -135,12 +146,18 @@ def measure(live: Live) -> Coefficients:
                 codes = [work_of(life, one).code for one in several]
                 sizes.append(np.array([1.0, n, sum(codes)]))
                 for seconds, compiler in zip(compile_times, compilers, strict=True):
-                    start = time.perf_counter()
-                    compiler.compile(life, several)
-                    seconds.append(time.perf_counter() - start)
+                    seconds.append(_seconds_of(compiler.compile, life, several))
     runs = {name: _fit(np.array(counts), np.array(times[name])) for name in TIME_NAMES}
     compiles = [_fit(np.array(sizes), np.array(seconds)) for seconds in compile_times]
-    return Coefficients(**runs, compile0=compiles[0], compile1=compiles[1])
+    return Coefficients(
+        **runs, compile0=compiles[0], compile1=compiles[1], shared=(float(np.median(shared)),)
+    )
+
+
+def _seconds_of(function: Callable[..., object], *operands: object) -> float:
+    start = time.perf_counter()
+    function(*operands)
+    return time.perf_counter() - start
 
 
 def _warm_compiler(level: int) -> Compiler:
@@ -159,12 +176,7 @@ def _life_time(live: Live, life: Lifetime, program: Program, tier: str) -> float
 
 def _least_time(function: Callable[[], object], repeats: int = 3) -> float:
     function()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+    return min(_seconds_of(function) for _ in range(repeats))
 
 
 def _fit(counts: NDArray[np.float64], seconds: NDArray[np.float64]) -> tuple[float, ...]:

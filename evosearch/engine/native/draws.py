@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from evosearch.engine import phases as ph
 from evosearch.engine.contract import LANES
 from evosearch.engine.lifetime import Lifetime
@@ -19,11 +17,18 @@ MAX_UNROLLED = 64
 
 
 class DrawLife(LifeWriter):
-    """Each unit is one vector of draws; the whole life is lived for one vector after another."""
+    """Each unit is one vector of draws; the whole life is lived for one vector after another.
 
-    def __init__(self, life: Lifetime, program: Program, name: str, wide: int = 32) -> None:
+    Args:
+        life: the life.
+        program: the rule.
+        name: of the function.
+        wide: draws side by side where that divides them all, else 16; 32 run some per cent faster
+            than 16 and take 1.7 times as long to compile.
+    """
+
+    def __init__(self, life: Lifetime, program: Program, name: str, wide: int = LANES) -> None:
         super().__init__(life, program, name)
-        wide = wide if life.dtype == np.float32 else wide // 2
         self.width = wide if life.lanes % wide == 0 else LANES
         self._draw: Value = "0"
 

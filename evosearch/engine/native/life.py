@@ -1,8 +1,10 @@
 """Write the function that lives one life of one rule: what all vector axes share.
 
-The function is ``i32 f(ws, data, tables, index, indices, group, k, eta, bounds)`` over the same
-flat workspace as the interpreter's; it returns 0, or 1 where a weight or activity ceased to be
-finite, in which case the workspace is worth nothing and the interpreter starts the life anew.
+The function is ``i32 f(ws, data, tables, index, indices, group, k, eta, bounds, rows, units)`` over
+the same flat workspace as the interpreter's; the last two are functions of the rule where its rows
+are written apart (:mod:`evosearch.engine.native.shared`), else unused. It returns 0, or 1 where a
+weight or activity ceased to be finite, in which case the workspace is worth nothing and the
+interpreter starts the life anew.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ class LifeWriter(ABC):
         head = (
             f"define i32 @{self.name}(ptr noalias %ws, ptr noalias %data, ptr noalias %tables, "
             f"ptr noalias %index, ptr noalias %indices, i64 %group, ptr noalias %k, {real} %eta, "
-            f"ptr noalias %bounds) {{"
+            f"ptr noalias %bounds, ptr %rows, ptr %units) {{"
         )
         wide, n_units = w.type(self.widest), self.life.n_units * self.life.lanes
         entry = [

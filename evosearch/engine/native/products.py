@@ -7,6 +7,7 @@ from evosearch.engine.native.text import Value
 from evosearch.engine.native.tiles import Tile, choice, fold, fold_together
 
 ROWS = 4
+EXAMPLES = 4
 
 
 def product_text(is_single: bool) -> str:
@@ -17,11 +18,12 @@ def product_text(is_single: bool) -> str:
 
 
 def transposed_text(is_single: bool) -> str:
-    """Return the kernel of x = transpose of w times y: one vector of one example at a time."""
-    width = LANES if is_single else LANES // 2
-    tile = _Transposed(is_single, width)
-    body = tile.write("transposed").replace("define internal void", "define void")
-    return "\n".join([*sorted(tile.w.declarations), body])
+    """Return the kernel of x = transpose of w times y: tiles, or one vector of one example."""
+    width, vectors = LANES if is_single else LANES // 2, 4
+    wide, narrow = _TransposedTile(is_single, width, vectors), _Transposed(is_single, width)
+    # Fewer rows than lanes leave tiles half empty.
+    least = (("%n_in", vectors * width), ("%examples", EXAMPLES), ("%n_out", LANES))
+    return choice("transposed", wide, narrow, least)
 
 
 class _Product(Tile):
@@ -170,3 +172,77 @@ class _Transposed(Tile):
             w.value(f"phi {kind} " + ", ".join(f"[{value}, %{block}]" for value, block in values))
             for values in found
         ]
+
+
+class _TransposedTile(Tile):
+    """Examples times vectors: one lane of all sums after the other, kept until they are folded.
+
+    So a tile's sums stay in registers, although each number has 16 of them; operands are w and y.
+    """
+
+    def __init__(self, is_single: bool, width: int, vectors: int) -> None:
+        super().__init__(is_single, ("%n_in", vectors * width, True), ("%examples", EXAMPLES, True))
+        self._width, self._vectors = width, vectors
+
+    def entry(self) -> None:
+        """Reserve the place where lanes wait."""
+        n = LANES * EXAMPLES * self._vectors * self._width
+        self.w.line(f"%lanes = alloca [{n} x {self.w.real}], align 64")
+
+    def body(self, outer: Value, inner: Value) -> None:
+        """Write the sums of one tile, and fold them."""
+        w, o, width = self.w, self.w.arithmetic(self._width), self._width
+        n = EXAMPLES * self._vectors
+        self._write_lanes(outer, inner)
+        for k in range(n):
+            totals = [
+                w.load(w.pointer("%lanes", (lane * n + k) * width), width) for lane in range(LANES)
+            ]
+            while len(totals) > 1:
+                half = len(totals) // 2
+                totals = [o.add(a, b) for a, b in zip(totals[:half], totals[half:], strict=True)]
+            e, v = divmod(k, self._vectors)
+            place = self.address("%target", self.plus(inner, e), "%n_in", outer)
+            w.store(totals[0], w.pointer(place, v * width), width)
+
+    def _write_lanes(self, outer: Value, inner: Value) -> None:
+        """Write the loop over lanes, each a loop over every sixteenth row."""
+        w, width = self.w, self._width
+        kind, n = w.type(width), EXAMPLES * self._vectors
+        columns = w.pointer("%a", outer)
+        sources = [self.address("%b", self.plus(inner, e), "%n_out") for e in range(EXAMPLES)]
+        before = w.block
+        w.line("br label %lane")
+        w.start_block("lane")
+        w.line(f"%k = phi i64 [0, %{before}], [%k1, %lane_end]")
+        w.line("%has_rows = icmp ult i64 %k, %n_out")
+        w.line("br i1 %has_rows, label %rows, label %lane_end")
+        self._write_rows(columns, sources)
+        w.start_block("lane_end")
+        for c in range(n):
+            w.line(f"%u{c} = phi {kind} [zeroinitializer, %lane], [%t{c}, %rows]")
+        place = w.pointer("%lanes", w.value(f"mul i64 %k, {n * width}"))
+        for c in range(n):
+            w.store(f"%u{c}", w.pointer(place, c * width), width)
+        w.line("%k1 = add i64 %k, 1")
+        w.line(f"%k_more = icmp ult i64 %k1, {LANES}")
+        w.line("br i1 %k_more, label %lane, label %folded")
+        w.start_block("folded")
+
+    def _write_rows(self, columns: Value, sources: list[Value]) -> None:
+        w, width = self.w, self._width
+        kind = w.type(width)
+        w.start_block("rows")
+        w.line("%i = phi i64 [%k, %lane], [%i1, %rows]")
+        for c in range(EXAMPLES * self._vectors):
+            w.line(f"%s{c} = phi {kind} [zeroinitializer, %lane], [%t{c}, %rows]")
+        row = self.address(columns, "%i", "%n_in")
+        weights = [w.load(w.pointer(row, v * width), width) for v in range(self._vectors)]
+        for e, source in enumerate(sources):
+            factor = w.splat(w.load(w.pointer(source, "%i")), width)
+            for v, weight in enumerate(weights):
+                c = e * self._vectors + v
+                w.line(f"%t{c} = fadd {kind} %s{c}, {w.arithmetic(width).mul(weight, factor)}")
+        w.line(f"%i1 = add i64 %i, {LANES}")
+        w.line("%i_more = icmp ult i64 %i1, %n_out")
+        w.line("br i1 %i_more, label %rows, label %lane_end")

@@ -41,6 +41,8 @@ class RowRule:
                 return view.constant(w, register, width)
             if register == self._matrix_register and offset in self._weights:
                 return self._weights[offset]  # type: ignore[index]
+            if register == self._matrix_register:
+                return w.load(w.pointer(self._row, offset), width)
             return w.load(self._synapse(view.starts[register], offset), width)
 
         def expand(op: int, register: int) -> Value:
@@ -63,11 +65,7 @@ class RowRule:
         new = life.updated(weight, find(rule.register), width, rule.is_increment)
         for start, value in states:
             w.store_first(value, self._synapse(start, offset), width, count)
-        life.note(new, width, count)
-        kept = life.clipped(new, width)
-        if life.life.projection.keeps_sign:
-            birth = w.load(self._synapse(self._site.birth.start, offset), width)
-            kept = life.keep_sign(kept, birth, width)
+        kept = life.projected(self._number, new, self._i, offset, width, count)
         w.store_first(kept, life.w.pointer(self._row, offset), width, count)
 
     def _post_value(self, register: int) -> Value:

@@ -383,6 +383,18 @@ class RowLife(LifeWriter):
         self._write_states(number, network)
         self._project_rows(number)
 
+    def projected(
+        self, number: int, new: Value, i: Value, offset: Value | int, width: int, count: int
+    ) -> Value:
+        """Check new weights of a row; return them within the limits that need no other weight."""
+        self.note(new, width, count)
+        kept = self.clipped(new, width)
+        if self.life.projection.keeps_sign:
+            site = self.life.sites[number]
+            row = self.row_pointer(site.birth.start, i, site.matrix.n_in)
+            kept = self.keep_sign(kept, self.w.load(self.w.pointer(row, offset), width), width)
+        return kept
+
     def kept_registers(self, view: View, level: Level) -> list[int]:
         """Return the computed registers of a level that later sections read."""
         return [

@@ -31,6 +31,10 @@ class Writer:
         """Units of the life whose values are in this block."""
         self._known: dict[tuple[object, ...], Value] = {}
 
+    def start_function(self) -> None:
+        """Begin another function: nothing is known in its first block."""
+        self.lines, self.block, self._known, self.at_hand = [], "entry", {}, {}
+
     def value(self, instruction: str) -> Value:
         """Append an instruction that has a value; return its name."""
         self._n_values += 1
@@ -50,7 +54,7 @@ class Writer:
         self.at_hand = {}
 
     @contextmanager
-    def loop(self, times: int, step: int = 1) -> Generator[Value]:
+    def loop(self, times: int | Value, step: int = 1) -> Generator[Value]:
         """Repeat what is written inside for a counter 0, step, … below ``times``."""
         self._n_loops += 1
         name, before = f"L{self._n_loops}", self.block

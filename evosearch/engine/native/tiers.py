@@ -40,8 +40,9 @@ class TierChoice:
         groups = -(-life.n_draws // life.lanes)
         lives = {key: n * groups for key, n in Counter(keys).items()}
         chosen: dict[int, dict[bytes, Program]] = {0: {}, 1: {}}
+        shared = self._shared_time(life) / len(one)
         for key, program in one.items():
-            level = self._level(key, work_of(life, program), lives[key])
+            level = self._level(key, work_of(life, program), lives[key], shared)
             if level is not None:
                 chosen[level][key] = program
         found: dict[bytes, Native | None] = {}
@@ -55,37 +56,54 @@ class TierChoice:
     ) -> dict[bytes, Native | None]:
         """Compile rules, and learn from how long it takes: machines are busy at times."""
         new = [p for key, p in wanted.items() if not compiler(level).knows(key)]
+        shared = self._shared_time(life) if level == 0 else 0.0
         start = time.perf_counter()
         found = compiler(level).compile(life, list(wanted.values()))
         if new:
-            expected = self.model.module_time(level) + sum(
-                self.model.compile_time(work_of(life, program).code, level) for program in new
+            expected = (
+                shared
+                + self.model.module_time(level)
+                + sum(
+                    self.model.compile_time(work_of(life, program).code, level) for program in new
+                )
             )
             ratio = min(max((time.perf_counter() - start) / max(expected, 1e-6), 0.1), 10.0)
             with self._lock:
                 self._slowness[level] += 0.25 * (ratio - self._slowness[level])
         return found
 
-    def _level(self, key: bytes, work: Work, n_lives: int) -> int | None:
-        """Return the code generation level that is fastest, None for the interpreter."""
+    def _shared_time(self, life: Lifetime) -> float:
+        """Return the seconds that what rules share takes to compile, 0 where it was before."""
+        is_shared = life.lanes == 1 and len(life.sites) == 1 and not compiler(0).has_shared(life)
+        return self._slowness[0] * self.model.shared[0] if is_shared else 0.0
+
+    def _level(self, key: bytes, work: Work, n_lives: int, shared: float) -> int | None:
+        """Return the code generation level that is fastest, None for the interpreter.
+
+        ``shared`` is a rule's part of the time that what they share takes to compile.
+        """
         with self._lock:
             if len(self._lived) > MAX_REMEMBERED:
                 self._lived.clear()
             self._lived[key] += n_lives
             seen = self._lived[key]
-        model = self.model
+        model, counts = self.model, work.counts
         if compiler(1).knows(key):
             return 1
-        is_known = compiler(0).knows(key)
         # What was lived before will likely be lived again as often.
-        times = {
-            None: seen * model.interpreter_time(work.counts),
-            0: seen * model.native_time(work.counts, 0)
-            + (0.0 if is_known else self._slowness[0] * model.compile_time(work.code, 0)),
-            1: seen * model.native_time(work.counts, 1)
-            + self._slowness[1] * model.compile_time(work.code, 1),
-        }
-        return min(times, key=lambda level: times[level])
+        interpreter = seen * model.interpreter_time(counts)
+        if compiler(0).knows(key):
+            zero = seen * model.native_time(counts, 0)
+        else:
+            zero = self._slowness[0] * model.compile_time(work.code, 0) + shared
+            if interpreter <= zero < self._slowness[1] * model.compile_time(work.code, 1):
+                return None
+            zero += seen * model.native_time(counts, 0)
+        one = seen * model.native_time(counts, 1)
+        one += self._slowness[1] * model.compile_time(work.code, 1)
+        if interpreter <= min(zero, one):
+            return None
+        return 0 if zero <= one else 1
 
 
 _choice: TierChoice | None = None

@@ -71,10 +71,12 @@ def choice(name: str, large: Tile, small: Tile, conditions: tuple[tuple[str, int
     """
     checks = [f"  %c{k} = icmp uge i64 {size}, {least}" for k, (size, least) in
               enumerate(conditions)]  # fmt: skip
-    (first, second) = checks
+    both = [
+        f"  %a{k} = and i1 %{f'a{k - 1}' if k else 'c0'}, %c{k}" for k in range(len(conditions))
+    ]
     head = "\n".join([
-        f"define void @{name}({ARGUMENTS}) {{", "entry:", first, second,
-        "  %large = and i1 %c0, %c1", "  br i1 %large, label %wide, label %narrow",
+        f"define void @{name}({ARGUMENTS}) {{", "entry:", *checks, *both,
+        f"  br i1 %a{len(conditions) - 1}, label %wide, label %narrow",
         "wide:", f"  call void @wide({ARGUMENTS})", "  ret void",
         "narrow:", f"  call void @narrow({ARGUMENTS})", "  ret void", "}",
     ])  # fmt: skip
@@ -102,6 +104,7 @@ class Tile(ABC):
         """Return the function's IR."""
         w = self.w
         head = [f"define internal void @{name}({ARGUMENTS}) {{", "entry:"]
+        self.entry()
         for loop, (limit, step, _) in self._loops.items():
             w.line(f"%{loop}_last = sub i64 {limit}, {step}")
         w.line("br label %outer")
@@ -112,6 +115,9 @@ class Tile(ABC):
         self._end("inner")
         self._end("outer")
         return "\n".join([*head, *w.lines, "  ret void", "}"])
+
+    def entry(self) -> None:  # noqa: B027
+        """Write what stands before the loops."""
 
     @abstractmethod
     def body(self, outer: Value, inner: Value) -> None:

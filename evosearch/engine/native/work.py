@@ -36,9 +36,9 @@ class Work:
     code: float
 
     @property
-    def counts(self) -> NDArray[np.float64]:
+    def counts(self) -> tuple[float, ...]:
         """One life, and the four counts of running it."""
-        return np.array([1.0, self.calls, self.values, self.functions, self.products])
+        return 1.0, self.calls, self.values, self.functions, self.products
 
 
 def work_of(life: Lifetime, program: Program) -> Work:
@@ -97,13 +97,17 @@ def _rule_work(program: Program, n_out: int, n_in: int, lanes: int) -> list[floa
     sizes = (lanes, row, n_out * lanes, synapses, synapses)
     copies = min(n_out * n_in, 32) if lanes > 1 else 1
     calls, values, functions, code = 3.0 * blocks, 4.0 * synapses, 0.0, 10.0 + 12.0 * copies
-    ops, ends = program.code[:, 0].tolist(), [0, *program.section_end.tolist()]
-    for section, size in enumerate(sizes):
-        here = [op for op in ops[ends[section] : ends[section + 1]] if op not in EXPANSIONS]
-        n_functions = sum(op in COSTLY for op in here)
-        is_synapse = section >= Section.TILE
-        calls += len(here) * (blocks if is_synapse else 1)
-        values += len(here) * size
-        functions += n_functions * size
-        code += (len(here) + FUNCTION_CODE * n_functions) * (copies if is_synapse else 1)
+    ops, start = program.code[:, 0].tolist(), 0
+    for section, (size, end) in enumerate(zip(sizes, program.section_end.tolist(), strict=True)):
+        n_here = n_functions = 0
+        for op in ops[start:end]:
+            n_here += op not in EXPANSIONS
+            n_functions += op in COSTLY
+        start = end
+        if n_here:
+            is_synapse = section >= Section.TILE
+            calls += n_here * (blocks if is_synapse else 1)
+            values += n_here * size
+            functions += n_functions * size
+            code += (n_here + FUNCTION_CODE * n_functions) * (copies if is_synapse else 1)
     return [calls, values, functions, 0.0, code]
