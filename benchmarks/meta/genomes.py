@@ -45,6 +45,10 @@ def rows() -> dict[str, tuple[str, Callable[[], Any], Callable[[], Any], int]]:
             "pattern_completion", "post*pre - w", {"task.loads": "[20]"}), n_lives),
         "cartpole_plastic": ("1,000 steps", cartpole, rules_of(
             "cartpole_plastic", "mod*pre*post", {"task.bodies": "[[0.5, 0.1, 1.0]]"}), n_lives),
+        "pendulum_plastic": ("2,200 steps", pendulum, rules_of(
+            "pendulum_plastic", "mod*pre*post", {"task.bodies": "[[1.0, 1.0, 1.0]]"}), n_lives),
+        "acrobot_plastic": ("1,500 steps", acrobot, rules_of(
+            "acrobot_plastic", "mod*pre*post", {"task.bodies": "[[1.0, 1.0, 1.0]]"}), n_lives),
         "sinusoid": ("5 steps, 1-40-40-1", sinusoid, sinusoids(), n_lives),
     }  # fmt: skip
 
@@ -120,6 +124,76 @@ def cartpole() -> int:
         length += t >= 500 and alive
         alive = alive and not (fallen and t >= 500)
     return length
+
+
+def pendulum() -> float:
+    """Live ten episodes of practice and the one that counts."""
+    rng = draw_rng(KEY)
+    starts = rng.uniform([-math.pi, -1.0], [math.pi, 1.0], (2200, 2))
+    w, noise = 0.1 * rng.standard_normal(4), 0.2 * rng.standard_normal(2200)
+    a, v = starts[0]
+    total = 0.0
+    for t in range(2200):
+        a, v = starts[t] if t % 200 == 0 else (a, v)
+        sine, cosine, scaled = math.sin(a), math.cos(a), v / 8
+        seen = np.array([sine, scaled, scaled * cosine, sine * cosine])
+        push = min(max(w @ seen + noise[t], -1.0), 1.0)
+        before = _tilt(sine, cosine, scaled)
+        total -= (a * a + 0.1 * v * v + 0.004 * push * push) * (t >= 2000)
+        v = min(max(v + (15.0 * sine + 6.0 * push) * 0.05, -8.0), 8.0)
+        a = (a + 0.05 * v + math.pi) % (2 * math.pi) - math.pi
+        mod = before - _tilt(math.sin(a), math.cos(a), v / 8)
+        w = np.clip(w + mod * push * seen, -50.0, 50.0)
+    return total
+
+
+def _tilt(sine: float, cosine: float, speed: float) -> float:
+    return (cosine - 1 + speed * speed) ** 2 + max(0.0, cosine) * (sine + speed) ** 2
+
+
+def acrobot() -> float:
+    """Live two blocks of practice and the episode that counts."""
+    rng = draw_rng(KEY)
+    starts, w = rng.uniform(-0.1, 0.1, (1500, 4)), 0.1 * rng.standard_normal(4)
+    noise, over, alive, total = 0.2 * rng.standard_normal(1500), True, True, 0.0
+    state = starts[0]
+    for t in range(1500):
+        state = starts[t] if over or t % 500 == 0 else state
+        p, q, v, u = state
+        seen = np.array([math.sin(p), math.sin(p + q), v / 4, u / 8])
+        push = 1.0 if w @ seen + noise[t] >= 0 else -1.0
+        before = _energy(state)
+        k1 = _slope(state, push)
+        k2 = _slope(state + 0.1 * k1, push)
+        k3 = _slope(state + 0.1 * k2, push)
+        k4 = _slope(state + 0.2 * k3, push)
+        state = state + 0.2 / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        state[:2] = (state[:2] + math.pi) % (2 * math.pi) - math.pi
+        state[2:] = np.clip(state[2:], _LEAST, _MOST)
+        w = np.clip(w + (_energy(state) - before) * push * seen, -50.0, 50.0)
+        over = -math.cos(state[0]) - math.cos(state[0] + state[1]) > 1.0
+        total -= t >= 1000 and alive and not over
+        alive = alive and not (over and t >= 1000)
+    return total
+
+
+_MOST = np.array([4 * math.pi, 9 * math.pi])
+_LEAST = -_MOST
+
+
+def _energy(state: FloatArray) -> float:
+    p, q, v, u = state
+    return -math.cos(p) - math.cos(p + q) + (v / 4) ** 2 + (u / 8) ** 2
+
+
+def _slope(state: FloatArray, push: float) -> FloatArray:
+    p, q, v, u = state
+    cosine, sine = math.cos(q), math.sin(q)
+    d_1, d_2 = 3.5 + cosine, 1.25 + 0.5 * cosine
+    phi_2 = 4.9 * math.sin(p + q)
+    phi_1 = -0.5 * u * (u + 2 * v) * sine + 14.7 * math.sin(p) + phi_2
+    acc = (push + d_2 / d_1 * phi_1 - 0.5 * v * v * sine - phi_2) / (1.25 - d_2 * d_2 / d_1)
+    return np.array([v, u, -(d_2 * acc + phi_1) / d_1, acc])
 
 
 def sinusoid() -> float:

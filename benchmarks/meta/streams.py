@@ -3,6 +3,7 @@
 python benchmarks/meta/streams.py speed                 # lives a second, ratio to the plain loop
 python benchmarks/meta/streams.py hinton_nowlan         # 20 seeds with learning, 20 without
 python benchmarks/meta/streams.py bandit                # the ceiling: learners that know the task
+python benchmarks/meta/streams.py foraging              # the ceiling: one who knows the season
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from evosearch.problem import load_problem
 from evosearch.problem.base import Chunk
 from evosearch.search.base import SEARCHES
 from evosearch.tasks.bandit import draw_chances
+from evosearch.tasks.foraging import ForagingSettings, colours_of, draw_world, places_apart
 from evosearch.tasks.linreg_zero import LinregZeroSettings, draw_regression
 from evosearch.tasks.linreg_zero_program import decoded
 
@@ -140,6 +142,48 @@ def _greedy(
         value[rows, arm] += rate * ((rng.random(n_draws) < chance) - value[rows, arm])
         total += chance
     return total / n_trials
+
+
+def foraging() -> None:
+    """Print food minus poison in 100 steps of a forager that knows which colour is food."""
+    problem: Any = load_problem("foraging")
+    for split in ("test", "fast", "slow", "colours", "strong"):
+        settings: Any = problem.task(split).settings
+        keys = problem.draws(split, count=100).keys
+        gains = np.array([_forage(key, settings) for key in keys])
+        error = gains.std() / len(gains) ** 0.5
+        print(f"{split}: {gains.mean():.2f}, standard error {error:.2f}", flush=True)
+
+
+def _forage(key: tuple[int, ...], s: ForagingSettings, w: FloatArray | None = None) -> float:
+    """Live one life: with weights (3, 3 colours) as a learner, without as one who knows."""
+    world, colours, reach = draw_world(key, s), colours_of(s), s.size // 2
+    columns, rows = places_apart(s)
+    (x, y), straight, gain = world.places.copy(), np.array([0.0, 0.5, 0.0]), 0.0
+    for t in range(s.steps):
+        values = world.values[t // s.season_steps]
+        seen = np.zeros((3, s.colours))
+        for side, (column, row) in enumerate(((-1, 0), (0, 1), (1, 0))):
+            seen[side, colours[(x == column) & (y == row)]] = 1.0
+        drive = seen @ values[: s.colours] if w is None else w @ seen.ravel()
+        act = int(np.argmax(drive + straight))
+        x, y = ((y, -x), (x, y), (-y, x))[act]
+        y = y - 1
+        behind = y < -reach
+        x = np.where(behind, x + world.new[t, 2] + columns, x)
+        y = np.where(behind, reach, y)
+        here = (x == 0) & (y == 0)
+        mod = values[here].sum()
+        x = (np.where(here, world.new[t, 0] + columns, x) + reach) % s.size - reach
+        y = (np.where(here, world.new[t, 1] + rows, y) + reach) % s.size - reach
+        gain += mod
+        if w is not None:
+            w += mod * np.eye(3)[act][:, None] * seen.ravel() - 0.01 * w
+    return 100 / s.steps * gain
+
+
+def _plain_forager() -> None:
+    _forage((0, 1, 0), ForagingSettings.model_validate({}), np.zeros((3, 6)))
 
 
 def _plain_guessing() -> None:
@@ -271,6 +315,8 @@ def _rows() -> dict[str, tuple[str, Callable[[], object], Callable[[], object], 
                              _rules("omniglot_fewshot", "pre*error", 16, 16), 256),
         "bandit": ("200 pulls of 2, 5, 10 arms", _plain_bandit,
                    _rules("bandit", "post*(mod - w)", 16, 16), 256),
+        "foraging": ("1,000 steps, 24 items", _plain_forager,
+                     _rules("foraging", "mod*pre*post", 16, 16), 256),
     }  # fmt: skip
 
 
@@ -278,6 +324,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "speed": speed,
     "hinton_nowlan": hinton_nowlan,
     "bandit": bandit,
+    "foraging": foraging,
 }
 
 if __name__ == "__main__":

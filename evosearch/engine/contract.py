@@ -7,8 +7,8 @@
 - Random numbers inside lives are Philox 4x32-10 (Salmon et al. 2011), keyed by the draw, counted
   by (iteration, unit, stream, 0); see :mod:`evosearch.engine.philox`.
 
-A deliberate change of any of these raises ``NUMERICS``; runs of another number are not resumed. Since
-2, means over minibatches of rules that read a modulator are matrix products too.
+A deliberate change of any of these raises ``NUMERICS``; runs of another number are not resumed.
+Since 2, means over minibatches of rules that read a modulator are matrix products too.
 """
 
 from __future__ import annotations

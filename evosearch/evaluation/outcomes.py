@@ -57,11 +57,6 @@ def best_outcome(parts: Iterable[Outcome]) -> Outcome:
     return best
 
 
-def candidate_key(candidate: Any) -> Hashable:
-    """Return what is equal for candidates that behave alike; see :func:`candidate_keys`."""
-    return candidate_keys([candidate])[0]
-
-
 def candidate_keys(candidates: Sequence[Any]) -> list[Hashable]:
     """Return what is equal for candidates that behave alike.
 

@@ -12,7 +12,7 @@ from evosearch.errors import InputError
 from evosearch.evaluation import EvaluationCancelledError, Evaluator
 from evosearch.evaluation.executors import SequentialExecutor
 from evosearch.evaluation.isolated import Isolated
-from evosearch.evaluation.outcomes import Outcome, OutcomeCache, best_outcome, candidate_key
+from evosearch.evaluation.outcomes import Outcome, OutcomeCache, best_outcome, candidate_keys
 from evosearch.problem import load_problem
 from evosearch.rules.rule import Rule
 
@@ -137,7 +137,7 @@ def test_rules_that_behave_alike_are_scored_once_in_the_first_spelling(problem, 
 
 
 def test_constants_tell_rules_apart(problem):
-    keys = [candidate_key(problem.read(text)) for text in ("2*pre", "2.0000001*pre", "pre*2")]
+    keys = candidate_keys([problem.read(text) for text in ("2*pre", "2.0000001*pre", "pre*2")])
     assert keys[0] == keys[2] != keys[1]
 
 

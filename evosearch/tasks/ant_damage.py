@@ -1,0 +1,127 @@
+"""An ant that learns to walk with a leg that its search never saw damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from evosearch.control.damaged_ant import LEGS, DamagedAnt
+from evosearch.outcome import FloatArray
+from evosearch.populations import LowRank
+from evosearch.tasks.base import (
+    TASKS,
+    Domain,
+    Key,
+    TaskSettings,
+    VectorScores,
+    VectorTask,
+    draw_rng,
+)
+
+N_SEEN, N_ACTED = 28, 8
+_SHAPE = (N_ACTED, N_SEEN)
+_TERMS = 5  # A, B, C, D and the rate, for each synapse
+_START = 0  # stream of the problem's seed
+
+
+class AntDamageSettings(TaskSettings):
+    """Settings of ``ant_damage``."""
+
+    damages: tuple[Annotated[int, Field(ge=0, le=len(LEGS))], ...] = Field(
+        (0, 1), min_length=1, description="which leg is short; 0 none, 1 front left, 4 front right"
+    )
+    length: float = Field(0.5, gt=0, le=1, description="share of a damaged lower leg that is left")
+    time_limit: int = Field(200, ge=1, le=100_000, description="steps of a life")
+    is_plastic: bool = Field(True, description="candidates are rules; otherwise fixed weights")
+    rate: float = Field(0.1, gt=0, le=10, description="what all rates are multiplied by")
+    options: dict[str, bool | int | float | str] = Field(
+        default_factory=dict, description="what Ant-v5 is made with"
+    )
+
+
+@TASKS.register("ant_damage")
+class AntDamageTask(VectorTask):
+    """A linear policy with one Hebbian rule a synapse has to walk from random weights.
+
+    The ant sees 27 numbers and a bias, cut at 5, x; its torques are y = tanh(W x). A life begins at
+    W ~ U(-0.1, 0.1); after each step W grows by rate h (A y x + B x + C y + D), with A, B, C, D and
+    h of each synapse the candidate (5 x 224 numbers), and is divided by its greatest absolute
+    value where that exceeds 1. No reward is seen. With ``is_plastic`` false a candidate is the 224
+    weights themselves. Each damage is one life; fitness is the mean return, ``return_K`` that with
+    damage K, and ``steps`` the mean length of a life.
+
+    Sources: E. Najarro, S. Risi, "Meta-learning through Hebbian plasticity in random networks",
+    NeurIPS 2020 (there two hidden layers and a leg that is cut off); J. Schulman et al.,
+    "High-Dimensional Continuous Control Using Generalized Advantage Estimation", ICLR 2016, for
+    the ant; Gymnasium's Ant-v5.
+
+    Raises:
+        InputError: Gymnasium or MuJoCo is not there.
+    """
+
+    Settings = AntDamageSettings
+    baselines = ("start", "zero")
+    largest_block = 8
+    is_python = True
+    settings: AntDamageSettings
+
+    def prepare(self) -> None:
+        """Make the ant."""
+        _ = self._ant
+
+    def domain(self) -> Domain:
+        """Return coefficients without bounds, which start at 0 and rates at 1; or weights."""
+        if not self.settings.is_plastic:
+            return Domain(_born(draw_rng((self.seed,), _START)).ravel(), 0.1, shapes=(_SHAPE,))
+        x0 = np.zeros((_TERMS, *_SHAPE))
+        x0[-1] = 1.0
+        return Domain(x0.ravel(), 0.1, shapes=(_SHAPE,) * _TERMS)
+
+    def score(self, points: FloatArray | LowRank, keys: Sequence[Key], split: str) -> VectorScores:
+        """Score each candidate by its lives, one for each draw and damage."""
+        vectors = points.dense() if isinstance(points, LowRank) else points
+        damages = self.settings.damages
+        lives = np.empty((len(vectors), len(keys), len(damages), 2))
+        for k, damage in enumerate(damages):
+            self._ant.shorten(damage)
+            for of_vector, vector in zip(lives, vectors, strict=True):
+                of_vector[:, k] = [self._life(vector, key) for key in keys]
+        returns = lives[..., 0]
+        metrics = {f"return_{d}": returns[:, :, k].mean(axis=1) for k, d in enumerate(damages)}
+        metrics["steps"] = lives[..., 1].mean(axis=(1, 2))
+        return VectorScores(returns.mean(axis=2), metrics)
+
+    def baseline(self, name: str) -> FloatArray:
+        """Return where searches start, or zeros."""
+        x0 = self.domain().x0
+        return np.zeros(len(x0)) if name == "zero" else x0
+
+    def _life(self, vector: FloatArray, key: Key) -> tuple[float, int]:
+        rng = draw_rng(key)
+        seed, born = int(rng.integers(2**31)), _born(rng)
+        if not self.settings.is_plastic:
+            return self._ant.live(vector.reshape(_SHAPE), lambda w, seen, acted: w, seed)
+        hebb, pre, post, drift, rate = vector.reshape(_TERMS, *_SHAPE)
+        rate = self.settings.rate * rate
+
+        def learn(w: FloatArray, seen: FloatArray, acted: FloatArray) -> FloatArray:
+            out = acted[:, None]
+            w = w + rate * ((hebb * out + pre) * seen + post * out + drift)
+            return w / max(1.0, float(np.abs(w).max()))
+
+        return self._ant.live(born, learn, seed)
+
+    @cached_property
+    def _ant(self) -> DamagedAnt:
+        s = self.settings
+        options = {"include_cfrc_ext_in_observation": False, **s.options}
+        return DamagedAnt(options, length=s.length, time_limit=s.time_limit)
+
+
+def _born(rng: np.random.Generator) -> FloatArray:
+    """Draw weights at birth."""
+    return rng.uniform(-0.1, 0.1, _SHAPE)
