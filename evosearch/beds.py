@@ -63,6 +63,15 @@ _BEDS = (
         (("adam", 1e-3), ("adam", 3e-4), ("none", 0.1)), batch=50, check_every=48,
     ),
     Bed(
+        "mnist", "60,000 MNIST images once, 784-256-256-10", "mnist", (256, 256), 1200,
+        (("adam", 1e-3), ("adam", 3e-4), ("none", 0.1)), batch=50, check_every=120,
+    ),
+    Bed(
+        "fashion_mnist", "60,000 Fashion-MNIST images once, 784-256-256-10", "fashion_mnist",
+        (256, 256), 1200, (("adam", 1e-3), ("adam", 3e-4), ("none", 0.1)), batch=50,
+        check_every=120,
+    ),
+    Bed(
         "digits_sequence", "scikit-learn digits in 8 steps, 32 recurrent units", "digits", (32,),
         1320, (("adam", 3e-3), ("adam", 1e-3), ("none", 0.3), ("none", 0.1)), network="rnn",
         steps=8, floor="shallow-rnn", ceiling="bptt",

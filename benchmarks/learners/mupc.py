@@ -5,6 +5,10 @@ error and Adam. ``mupc`` has skip connections and the Depth-μP scales, ``residu
 connections alone, ``plain`` neither. Each learning rate is chosen by one lifetime on validation
 data; the others learn from training and validation data, and the test part judges.
 
+``--bed digits6`` measures μPC with its default settings on a bed beside its floor and ceiling, as
+table.py does, but with as many rates of its own: its weights are of unit size, and rates so of
+another order.
+
     OMP_NUM_THREADS=1 python benchmarks/learners/mupc.py --records benchmarks/learners/records
 """
 
@@ -12,19 +16,28 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from evosearch.beds import bed
 from evosearch.circuits.life import held_out
 from evosearch.data import load_data
+from evosearch.fitted import Fit
+from evosearch.fitting import Bench, times
 from evosearch.learners.base import Learned, Lesson
+from evosearch.learners.catalogue import make_learner
 from evosearch.learners.mupc import MuPc
+from evosearch.tables import plain
 
 UPDATES, BATCH, CHECK_EVERY = 220, 32, 44
 STEPS, GAMMA = 24, 0.2
+OWN = (("adam", 0.1), ("adam", 0.03), ("adam", 0.01), ("adam", 0.003))
+BED_SEEDS = 5
 RATES = {"mupc": (0.1, 0.03, 0.01), "residual": (1e-2, 1e-3, 1e-4), "plain": (1e-2, 1e-3, 1e-4)}
 
 
@@ -82,6 +95,23 @@ def measure(name: str, n_layers: int, n_seeds: int) -> dict[str, Any]:
     }
 
 
+def on_bed(name: str, ours: MuPc) -> dict[str, Any]:
+    """Return the facts of a row of table.py."""
+    where, learners = bed(name), (bed(name).floor, bed(name).ceiling, ours.name)
+    seconds = times(name, learners=learners)
+    if (ours.steps, ours.gamma) != (MuPc().steps, MuPc().gamma):
+        seconds[ours.name] = math.nan  # what was timed has the default steps
+    rows = []
+    for learner in learners:
+        is_ours = learner == ours.name
+        own = replace(where, grid=OWN[: len(where.grid)]) if is_ours else where
+        made = ours if is_ours else make_learner(learner)
+        fitted = Bench(own, load_data(where.data), made, 0).fitted(BED_SEEDS)
+        rows.append(replace(fitted, seconds_per_update=seconds[learner]))
+    fit = Fit(name, BED_SEEDS, tuple(rows), where.check_every, where.floor, where.ceiling)
+    return {**fit.facts(rows[-1]), "accuracies": rows[-1].accuracies, "seeds": BED_SEEDS}
+
+
 def line(row: dict[str, Any]) -> str:
     tried = ", ".join(f"{rate}: {found}" for rate, found in row["validation"].items())
     cells = (row["parametrisation"], row["layers"], row["rate"], tried,
@@ -93,8 +123,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layers", type=int, default=64, help="with the output, at least 3")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--bed", help="measure on a bed of four settings, such as digits6, alone")
+    parser.add_argument("--steps", type=int, default=8, help="of relaxation, on a bed")
+    parser.add_argument("--gamma", type=float, default=0.5, help="of relaxation, on a bed")
     parser.add_argument("--records", type=Path, help="folder for mupc.jsonl, one line a row")
     options = parser.parse_args()
+    if options.bed is not None:
+        text = (
+            json.dumps(
+                plain(on_bed(options.bed, MuPc(steps=options.steps, gamma=options.gamma))), indent=1
+            )
+            + "\n"
+        )
+        print(text)
+        if options.records is not None:
+            (options.records / options.bed / "mupc.json").write_text(text, encoding="utf-8")
+        return
     print(
         "| parametrisation | layers | rate | validation | test | CPU s |\n|---|---|---|---|---|---|"
     )

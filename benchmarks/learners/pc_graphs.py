@@ -2,12 +2,14 @@
 
 All learners of a network start from the same weights and see the same minibatches; a row says how
 far a learner's loss strayed from backpropagation's, at most, over all updates. Backpropagation is
-torch's automatic differentiation; the others use none. Numbers are float64.
+torch's automatic differentiation; the others use none. Numbers are float64. *Values settle* is
+strict predictive coding, whose predictions move with the values; it is no gradient descent.
 
 ``cnn``: conv6-pool-conv16-pool-200-150-10 with filters of 5 x 5 and tanh units, on 3,000 of the
 first 4,000 images of CIFAR-10's training set, which is a part of it and no CIFAR-10 result; plain
 gradient steps. ``lstm``: the next character of tiny Shakespeare from sequences of 16, 64 cells,
-Adam. At gamma = .1 errors need about ten steps for each edge of their way to the output.
+Adam. At gamma = .1 errors need about ten steps for each edge of their way to the output. A learner
+with a record is left out.
 
     OMP_NUM_THREADS=1 python benchmarks/learners/pc_graphs.py --records benchmarks/learners/records
 """
@@ -37,6 +39,7 @@ from evosearch.graphs import (
     softmax_error,
     zero_divergence,
 )
+from evosearch.graphs.teachers import StrictPredictiveCoding
 from evosearch.learners.steps import Steps
 
 Batch = tuple[list[Tensor], list[Tensor]]
@@ -56,7 +59,8 @@ class Case:
         batches: minibatches in their order.
         normaliser: of the changes.
         rate: learning rate.
-        steps: settings of T to try, from the least.
+        steps: settings of T to try with fixed predictions and steps of .1, from the least.
+        strict: settings of T and gamma to try where values settle.
     """
 
     graph: Callable[[], Graph]
@@ -64,6 +68,7 @@ class Case:
     normaliser: str
     rate: float
     steps: tuple[int, ...]
+    strict: tuple[tuple[int, float], ...]
 
 
 def cifar_case(updates: int) -> Case:
@@ -81,6 +86,7 @@ def cifar_case(updates: int) -> Case:
         "none",
         0.05,
         (20, 100),
+        ((20, 0.1), (50, 0.2)),
     )  # fmt: skip
 
 
@@ -102,6 +108,7 @@ def shakespeare_case(updates: int) -> Case:
         "adam",
         0.01,
         (100, 200),
+        ((100, 0.1),),
     )  # fmt: skip
 
 
@@ -146,17 +153,29 @@ def train(case: Case, changes: Callable[[Graph, Batch], Changes]) -> tuple[list[
     return losses, (time.process_time() - before) / len(case.batches)
 
 
-def measure(network: str, case: Case) -> list[dict[str, Any]]:
+def learners_of(case: Case) -> dict[str, Callable[[Graph, Batch], Changes]]:
     learners = {"backprop": backprop, "z-il": settling(zero_divergence)}
     for n in case.steps:
         learners[f"fixed prediction, T = {n}"] = settling(
             lambda *where, n=n: relax(*where, steps=n, gamma=0.1)
         )
+    for n, gamma in case.strict:
+        strict = StrictPredictiveCoding(steps=n, gamma=gamma)
+        learners[f"values settle, T = {n} of {gamma}"] = strict.changes
+    return learners
+
+
+def measure(network: str, case: Case, known: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row of each learner that has none; backpropagation is run for comparison."""
+    there = {row["learner"] for row in known if row["network"] == network}
+    learners = {name: changes for name, changes in learners_of(case).items() if name not in there}
+    if not learners:
+        return []
+    truth, unit = train(case, backprop)
     rows: list[dict[str, Any]] = []
     for name, changes in learners.items():
-        losses, seconds = train(case, changes)
-        truth = rows[0] if rows else {"losses": losses, "cpu_s_per_update": seconds}
-        strayed = np.abs(np.subtract(losses, truth["losses"])).max()
+        losses, seconds = train(case, changes) if name != "backprop" else (truth, unit)
+        strayed = np.abs(np.subtract(losses, truth)).max()
         rows.append({
             "network": network,
             "learner": name,
@@ -167,7 +186,7 @@ def measure(network: str, case: Case) -> list[dict[str, Any]]:
             "last_losses": float(np.mean(losses[-5:])),
             "max_difference": float(strayed),
             "cpu_s_per_update": seconds,
-            "cost_over_bp": seconds / truth["cpu_s_per_update"],
+            "cost_over_bp": seconds / unit,
             "losses": losses,
         })  # fmt: skip
         print(line(rows[-1]), flush=True)
@@ -184,7 +203,7 @@ def line(row: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", nargs="+", choices=("cnn", "lstm"), default=("cnn", "lstm"))
-    parser.add_argument("--updates", type=int, default=40)
+    parser.add_argument("--updates", type=int, default=30)
     parser.add_argument("--records", type=Path, help="folder for pc_graphs.jsonl")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -192,11 +211,14 @@ def main() -> None:
     heads = ("network", "learner", "longest way", "updates", "loss at first", "mean of last five",
              "most off backprop", "CPU / backprop")  # fmt: skip
     print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
-    rows = [row for name in options.networks for row in measure(name, cases[name](options.updates))]
-    if options.records is not None:
-        options.records.mkdir(parents=True, exist_ok=True)
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        (options.records / "pc_graphs.jsonl").write_text(text, encoding="utf-8")
+    kept = None if options.records is None else options.records / "pc_graphs.jsonl"
+    is_kept = kept is not None and kept.is_file()
+    rows = [json.loads(text) for text in kept.read_text("utf-8").splitlines()] if is_kept else []
+    for name in options.networks:
+        rows += measure(name, cases[name](options.updates), rows)
+        if kept is not None:
+            rows.sort(key=lambda row: row["network"])
+            kept.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

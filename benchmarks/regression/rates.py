@@ -18,9 +18,9 @@ from run import tables
 
 from evosearch.engine.cache import compiled
 from evosearch.regressor import CONSTANTS, FUNCTIONS
-from evosearch.search import formula_islands as islands
-from evosearch.search import formula_trees as trees
-from evosearch.search.formula_fit import score_tree
+from evosearch.search import formula_island_kernels as islands
+from evosearch.search import formula_tree_kernels as trees
+from evosearch.search.formula_fit_kernels import score_tree
 from evosearch.search.gp_regression import FormulaProgramming
 from evosearch.spaces.formula import FormulaSpace
 

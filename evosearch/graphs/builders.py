@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evosearch.errors import InputError
 from evosearch.graphs.graph import Graph, GraphBuilder
 from evosearch.graphs.operations import (
     Add,
@@ -74,6 +75,62 @@ def cnn(
         shape = (n_out, (shape[1] - kernel + 1) // 2, (shape[2] - kernel + 1) // 2)
     sizes = (prod(shape), *hidden, n_classes)
     g.output(_layers(g, g.add(Flatten(), node), sizes, rng, dtype))
+    return g.build()
+
+
+def residual_cnn(
+    shape: tuple[int, int, int],
+    channels: int,
+    blocks: int,
+    n_classes: int,
+    rng: np.random.Generator,
+    *,
+    kernel: int = 3,
+    dtype: torch.dtype = torch.float32,
+) -> Graph:
+    """Return a residual convolutional network with a linear output.
+
+    A convolution with tanh and 2 x 2 maximum, then blocks, each what it reads plus what two
+    convolutions with tanh make of it, and a 2 x 2 maximum after each.
+
+    Args:
+        shape: of an image (channels, height, width); height and width must survive the maxima.
+        channels: of every convolution's output.
+        blocks: at least 0.
+        n_classes: of the output.
+        rng: draws weights ``k0`` (out, in, kernel, kernel) and so on, biases ``c0``, two of each a
+            block, and ``w0``, ``b0`` of the output.
+        kernel: side of a filter, odd; images are padded to keep their size.
+        dtype: of the parameters.
+
+    Raises:
+        InputError: a setting is out of range, or nothing of an image is left after the maxima.
+    """
+    left = min(shape[1:]) >> (blocks + 1) if blocks >= 0 else 0
+    if left < 1 or channels < 1 or kernel < 1 or kernel % 2 == 0:
+        raise InputError(
+            f"a residual network on images of {shape[1]} x {shape[2]} has {blocks} blocks, "
+            f"{channels} channels and filters of side {kernel}; blocks must be at least 0 and so "
+            "few that one halving more leaves something, channels at least 1, and the side odd."
+        )
+    g = GraphBuilder()
+    sizes = [(shape[0], channels), *[(channels, channels)] * (2 * blocks)]
+    names: list[tuple[str, str]] = []
+    for k, (n_in, n_out) in enumerate(sizes):
+        filters = _normal(rng, (n_out, n_in, kernel, kernel), dtype)
+        bias = torch.zeros(n_out, dtype=dtype)
+        names.append((g.parameter(f"k{k}", filters), g.parameter(f"c{k}", bias)))
+
+    def layer(node: int, number: int) -> int:
+        total = g.add(Convolution(kernel // 2), node, parameters=names[number])
+        return g.add(Tanh(), total)
+
+    node = g.add(MaxPool(), layer(g.input(), 0))
+    for block in range(blocks):
+        branch = layer(layer(node, 2 * block + 1), 2 * block + 2)
+        node = g.add(MaxPool(), g.add(Add(), node, branch))
+    n_left = channels * (shape[1] >> (blocks + 1)) * (shape[2] >> (blocks + 1))
+    g.output(_layers(g, g.add(Flatten(), node), (n_left, n_classes), rng, dtype))
     return g.build()
 
 

@@ -19,7 +19,13 @@ Saved: TypeAlias = tuple[Tensor, ...]
 
 
 class Operation(ABC):
-    """One kind of vertex."""
+    """One kind of vertex.
+
+    Attributes:
+        is_routing: whether it only moves, picks or adds numbers, and so hands errors on unscaled.
+    """
+
+    is_routing = False
 
     @abstractmethod
     def forward(self, parameters: Tensors, inputs: Tensors) -> tuple[Tensor, Saved]:
@@ -46,6 +52,14 @@ class Operation(ABC):
         return []
 
 
+class Activation(Operation):
+    """A function of each number of one parent."""
+
+    @abstractmethod
+    def squash(self, sums: Tensor) -> Tensor:
+        """Return the function of each number."""
+
+
 class Linear(Operation):
     """y = sum over parents of x_k W_k^T, plus b; parameters are all W_k (n_out, n_k), then b."""
 
@@ -65,12 +79,16 @@ class Linear(Operation):
         return [*(error.T @ x for x in saved), error.sum(0)]
 
 
-class Tanh(Operation):
+class Tanh(Activation):
     """The hyperbolic tangent of each number."""
+
+    def squash(self, sums: Tensor) -> Tensor:
+        """Return the hyperbolic tangent."""
+        return torch.tanh(sums)
 
     def forward(self, parameters: Tensors, inputs: Tensors) -> tuple[Tensor, Saved]:
         """Return the shape of the input."""
-        value = torch.tanh(inputs[0])
+        value = self.squash(inputs[0])
         return value, (1 - value * value,)
 
     def pull(self, parameters: Tensors, saved: Saved, error: Tensor, parent: int) -> Tensor:
@@ -78,12 +96,16 @@ class Tanh(Operation):
         return error * saved[0]
 
 
-class Sigmoid(Operation):
+class Sigmoid(Activation):
     """1 / (1 + exp(-x)) of each number."""
+
+    def squash(self, sums: Tensor) -> Tensor:
+        """Return the logistic function."""
+        return torch.sigmoid(sums)
 
     def forward(self, parameters: Tensors, inputs: Tensors) -> tuple[Tensor, Saved]:
         """Return the shape of the input."""
-        value = torch.sigmoid(inputs[0])
+        value = self.squash(inputs[0])
         return value, (value * (1 - value),)
 
     def pull(self, parameters: Tensors, saved: Saved, error: Tensor, parent: int) -> Tensor:
@@ -93,6 +115,8 @@ class Sigmoid(Operation):
 
 class Add(Operation):
     """The sum of all parents, of one shape."""
+
+    is_routing = True
 
     def forward(self, parameters: Tensors, inputs: Tensors) -> tuple[Tensor, Saved]:
         """Return the sum."""
@@ -148,6 +172,8 @@ class MaxPool(Operation):
         size: of a window's side; what is left over at the right and the bottom is dropped.
     """
 
+    is_routing = True
+
     def __init__(self, size: int = 2) -> None:
         self.size = size
 
@@ -166,6 +192,8 @@ class MaxPool(Operation):
 
 class Flatten(Operation):
     """All numbers of an example in a row."""
+
+    is_routing = True
 
     def forward(self, parameters: Tensors, inputs: Tensors) -> tuple[Tensor, Saved]:
         """Return (B, n)."""

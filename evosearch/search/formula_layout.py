@@ -12,9 +12,9 @@ from evosearch.errors import InputError
 from evosearch.outcome import FloatArray
 from evosearch.rules.expression import Expression, Node
 from evosearch.rules.primitives import PRIMITIVES
-from evosearch.search.formula_fit import MAX_TUNED, Bench
-from evosearch.search.formula_islands import Islands
-from evosearch.search.formula_trees import CONST, COS, VAR, Grammar
+from evosearch.search.formula_fit_kernels import MAX_TUNED, Bench
+from evosearch.search.formula_island_kernels import Islands
+from evosearch.search.formula_tree_kernels import CONST, COS, VAR, Grammar
 from evosearch.spaces.formula import FormulaSpace
 
 BLOCK = 256

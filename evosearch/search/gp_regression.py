@@ -57,7 +57,7 @@ class FormulaProgramming(Search):
     ones reach the budget, or some time after a formula first fitted to roundoff, in which smaller
     ones are looked for.
 
-    Sources: see ``formula_fit`` and ``formula_islands``; weighted terms: I. Arnaldo,
+    Sources: see ``formula_fit_kernels`` and ``formula_island_kernels``; weighted terms: I. Arnaldo,
     K. Krawiec, U.-M. O'Reilly, "Multiple regression genetic programming", GECCO 2014.
     """
 
@@ -156,7 +156,7 @@ class FormulaProgramming(Search):
         return f"{self.n_inside:,} formulas were scored inside the search, on rows of its own."
 
     def _breed(self) -> None:
-        from evosearch.search.formula_islands import breed_for
+        from evosearch.search.formula_island_kernels import breed_for
 
         n = self.settings.batch
         if self.settings.horizon is not None:
@@ -175,10 +175,10 @@ class FormulaProgramming(Search):
 
     def _formula(self, size: int) -> Expression:
         """Return the best formula of a size, fitted to all rows and snapped."""
-        from evosearch.search.formula_fit import score_tree, tune_tree
+        from evosearch.search.formula_fit_kernels import score_tree, tune_tree
         from evosearch.search.formula_layout import read_formula, tidy
         from evosearch.search.formula_snapping import snapped
-        from evosearch.search.formula_trees import copy_tree, find_terms
+        from evosearch.search.formula_tree_kernels import copy_tree, find_terms
 
         s, g, b, space = self._islands, self._grammar, self._whole, self.space
         row = len(s.length) - 1

@@ -14,9 +14,9 @@ from evosearch.outcome import plain_evaluation
 from evosearch.rules.expression import Expression, subtree_ends
 from evosearch.rules.parser import parse_expression
 from evosearch.rules.primitives import PRIMITIVES
-from evosearch.search import formula_fit as fit
+from evosearch.search import formula_fit_kernels as fit
 from evosearch.search import formula_layout as layout
-from evosearch.search import formula_trees as trees
+from evosearch.search import formula_tree_kernels as trees
 from evosearch.search.formula_snapping import error_of, exact_near, snapped
 from evosearch.search.gp_regression import FormulaProgramming
 from evosearch.search.gp_trees import expression_of, lent_random, tree_of

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from evosearch.engine import elementary as el
 from evosearch.engine.cache import compiled
-from evosearch.search import formula_trees as trees
-from evosearch.search.formula_fit import score_tree, tune_tree
+from evosearch.search import formula_tree_kernels as trees
+from evosearch.search.formula_fit_kernels import score_tree, tune_tree
 
 LEAST_ERROR = 1e-32
 _WORST = 1e300

@@ -23,7 +23,7 @@ from evosearch.engine import elementary as el
 from evosearch.engine import kernels
 from evosearch.engine.cache import compiled
 from evosearch.engine.program import Op
-from evosearch.search.formula_trees import CONST, COS, VAR, find_terms
+from evosearch.search.formula_tree_kernels import CONST, COS, VAR, find_terms
 
 _ADD, _SUB, _MUL, _DIV = int(Op.ADD), int(Op.SUB), int(Op.MUL), int(Op.DIV)
 _MAX, _MIN, _POW = int(Op.MAX), int(Op.MIN), int(Op.POW)
