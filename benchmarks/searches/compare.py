@@ -33,6 +33,11 @@ class Plan:
     seeds: int
 
 
+_OF_RULES = (
+    "gp", "gp-lexicase", "gp-afpo", "memetic", "linear-gp", "cgp", "map-elites", "beam", "mcts",
+    "nrpa", "annealing", "enumerate", "random",
+)  # fmt: skip
+
 PLANS = {
     "discrete_table": Plan(
         (
@@ -48,22 +53,10 @@ PLANS = {
         ),
         200,
         25,
-    ),
-    "delta_rule": Plan(
-        (
-            "gp",
-            "memetic",
-            "linear-gp",
-            "cgp",
-            "map-elites",
-            "beam",
-            "annealing",
-            "enumerate",
-            "random",
-        ),
-        1500,
-        10,
-    ),
+    ),  # fmt: skip
+    "delta_rule": Plan(_OF_RULES, 1500, 10),
+    "switching_cue": Plan(_OF_RULES, 1000, 10),
+    "oja_pc1": Plan(_OF_RULES, 1500, 10),
 }
 
 
@@ -93,6 +86,7 @@ def page() -> str:
         path = RECORDS / f"{name}.json"
         if path.exists():
             parts.append(section(name, json.loads(path.read_text(encoding="utf-8"))))
+    parts.append((Path(__file__).parent / "notes.md").read_text(encoding="utf-8"))
     return "\n".join(parts)
 
 
