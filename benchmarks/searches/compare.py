@@ -53,7 +53,7 @@ PLANS = {
         ),
         200,
         25,
-    ),  # fmt: skip
+    ),
     "delta_rule": Plan(_OF_RULES, 1500, 10),
     "switching_cue": Plan(_OF_RULES, 1000, 10),
     "oja_pc1": Plan(_OF_RULES, 1500, 10),
