@@ -134,11 +134,12 @@ class CartpolePlasticTask(PlasticControlTask):
         Terminal("post", Level.POST, "push, -1 or 1", low=-1.0, high=1.0),
         Terminal("mod", Level.NETWORK, "decrease of u^2 by the push", low=-0.5, high=0.5),
     )
-    settings: CartpolePlasticSettings
 
     def bodies(self) -> Bodies:
         """Return the bodies, all with the one length where it is given."""
-        length = self.settings.pole_length
+        settings = self.settings
+        assert isinstance(settings, CartpolePlasticSettings), "settings of this task"
+        length = settings.pole_length
         if length is None:
-            return self.settings.bodies
-        return tuple((length, mass, force) for _, mass, force in self.settings.bodies)
+            return settings.bodies
+        return tuple((length, mass, force) for _, mass, force in settings.bodies)
