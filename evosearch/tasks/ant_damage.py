@@ -25,6 +25,9 @@ from evosearch.tasks.base import (
 N_SEEN, N_ACTED = 28, 8
 _SHAPE = (N_ACTED, N_SEEN)
 _TERMS = 5  # A, B, C, D and the rate, for each synapse
+_OF_GYMNASIUM = (
+    "healthy_reward", "ctrl_cost_weight", "contact_cost_weight", "terminate_when_unhealthy",
+)  # fmt: skip
 _START = 0  # stream of the problem's seed
 
 
@@ -38,9 +41,12 @@ class AntDamageSettings(TaskSettings):
     time_limit: int = Field(200, ge=1, le=100_000, description="steps of a life")
     is_plastic: bool = Field(True, description="candidates are rules; otherwise fixed weights")
     rate: float = Field(0.1, gt=0, le=10, description="what all rates are multiplied by")
-    options: dict[str, bool | int | float | str] = Field(
-        default_factory=dict, description="what Ant-v5 is made with"
+    healthy_reward: float = Field(0.0, ge=0, le=100, description="of each step, for being alive")
+    ctrl_cost_weight: float = Field(0.1, ge=0, le=100, description="of the squared torques")
+    contact_cost_weight: float = Field(
+        0.0, ge=0, le=100, description="of the squared contact forces"
     )
+    terminate_when_unhealthy: bool = Field(False, description="whether a fall ends the life")
 
 
 @TASKS.register("ant_damage")
@@ -118,7 +124,8 @@ class AntDamageTask(VectorTask):
     @cached_property
     def _ant(self) -> DamagedAnt:
         s = self.settings
-        options = {"include_cfrc_ext_in_observation": False, **s.options}
+        own = s.model_dump(include=set(_OF_GYMNASIUM))
+        options = {"include_cfrc_ext_in_observation": False, **own}
         return DamagedAnt(options, length=s.length, time_limit=s.time_limit)
 
 

@@ -13,12 +13,13 @@ gymnasium = pytest.importorskip("gymnasium")
 pytest.importorskip("mujoco")
 
 OPTIONS = {"healthy_reward": 0.0, "ctrl_cost_weight": 0.1, "contact_cost_weight": 0.0}
+OPTIONS |= {"terminate_when_unhealthy": False}
 KEYS = [(4, 0, d) for d in range(2)]
 
 
 def task(**settings):
     """Return the task with short lives."""
-    checked = AntDamageSettings(options=OPTIONS, **{"time_limit": 25, **settings})
+    checked = AntDamageSettings(**{"time_limit": 25, **OPTIONS, **settings})
     return AntDamageTask(checked, seed=0)
 
 
