@@ -26,8 +26,9 @@ def life_cost(problem: Problem) -> dict[str, float] | None:
 
     Returns:
         ``steps``, applications of the rule to each matrix; ``synapse_updates``; and
-        ``forward_equivalents``, all products with matrices in units of one pass through those that
-        the rule governs. None for candidates without lives in the engine.
+        ``forward_equivalents``, products with the matrices that the rule governs, forwards or
+        backwards, in units of one pass through them. What computes the world, and feedback through
+        weights of its own, is left out. None for candidates without lives in the engine.
     """
     if not isinstance(problem, RuleProblem) or not problem.is_compiled or problem.has_rows:
         return None
@@ -42,9 +43,10 @@ def cost_of_life(life: Lifetime) -> dict[str, float]:
     """Return what one life takes; see ``life_cost``."""
     matrices = matrices_of(life)
     one_pass = sum(matrix.size for matrix in matrices)
+    governed = {matrix.start for matrix in matrices}
     products = updates = 0
     for row, times in _repeated(life.phases):
-        if row[ph.OP] in (ph.MATVEC, ph.MATVEC_T):
+        if row[ph.OP] in (ph.MATVEC, ph.MATVEC_T) and int(row[ph.B]) in governed:
             products += times * int(row[ph.D] * row[ph.E] * max(1, row[ph.F]))
         elif row[ph.OP] == ph.RULE:
             updates += times * life.sites[int(row[ph.A])].matrix.size

@@ -15,10 +15,13 @@ def test_products_with_feedback_and_minibatches_count_in_passes_through_the_netw
         b.vector(name, n, examples=4) for name, n in zip("xhye", (3, 2, 5, 2), strict=True)
     )
     first, second = b.matrix("w", 2, 3), b.matrix("w", 5, 2)
+    world = b.matrix("world", 5, 5)
+    moved = b.vector("moved", 5, examples=4)
     with b.repeat(7):
         b.matvec(h, first, x)
         b.matvec(y, second, h)
         b.matvec_t(e, second, y)
+        b.matvec(moved, world, y)
         b.rule(w=first, pre=x, post=h)
         b.rule(w=second, pre=h, post=y)
     life = b.build(draw_keys=np.zeros((1, 2), np.uint32))
