@@ -6,11 +6,9 @@ takes, which follows from its phases and is told here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evosearch.engine import phases as ph
 from evosearch.problem.rules import RuleProblem
@@ -33,10 +31,8 @@ def life_cost(problem: Problem) -> dict[str, float] | None:
     if not isinstance(problem, RuleProblem) or not problem.is_compiled or problem.has_rows:
         return None
     lives = problem.lifetimes(problem.draws("search", count=1))
-    return {
-        name: float(np.mean([cost_of_life(life)[name] for life in lives]))
-        for name in cost_of_life(lives[0])
-    }
+    costs = [cost_of_life(life) for life in lives]
+    return {name: float(np.mean([cost[name] for cost in costs])) for name in costs[0]}
 
 
 def cost_of_life(life: Lifetime) -> dict[str, float]:
@@ -45,25 +41,13 @@ def cost_of_life(life: Lifetime) -> dict[str, float]:
     one_pass = sum(matrix.size for matrix in matrices)
     governed = {matrix.start for matrix in matrices}
     products = updates = 0
-    for row, times in _repeated(life.phases):
-        if row[ph.OP] in (ph.MATVEC, ph.MATVEC_T) and int(row[ph.B]) in governed:
-            products += times * int(row[ph.D] * row[ph.E] * max(1, row[ph.F]))
+    for row, times in ph.repeated(life.phases):
+        if row[ph.OP] in (ph.MATVEC, ph.MATVEC_T) and row[ph.B] in governed:
+            products += times * row[ph.D] * row[ph.E] * row[ph.F]
         elif row[ph.OP] == ph.RULE:
-            updates += times * life.sites[int(row[ph.A])].matrix.size
+            updates += times * life.sites[row[ph.A]].matrix.size
     return {
         "steps": life.n_rule_applications / max(1, len(matrices)),
         "synapse_updates": float(updates),
         "forward_equivalents": products / max(1, one_pass),
     }
-
-
-def _repeated(phases: NDArray[np.int64]) -> Iterator[tuple[Sequence[int], int]]:
-    """Yield each phase with how often it runs."""
-    loops = [1]
-    for row in phases:
-        if row[ph.OP] == ph.REPEAT:
-            loops.append(loops[-1] * int(row[ph.A]))
-        elif row[ph.OP] == ph.REPEAT_END:
-            loops.pop()
-        else:
-            yield row, loops[-1]

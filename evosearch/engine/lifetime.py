@@ -172,15 +172,7 @@ class Lifetime:
     @cached_property
     def n_rule_applications(self) -> int:
         """How often the rule is applied, all sites together, in a life that stays finite."""
-        loops, applications = [1], 0
-        for op, times in self.phases[:, [ph.OP, ph.A]].tolist():
-            if op == ph.REPEAT:
-                loops.append(loops[-1] * times)
-            elif op == ph.REPEAT_END:
-                loops.pop()
-            elif op == ph.RULE:
-                applications += loops[-1]
-        return applications
+        return ph.applications(self.phases)
 
     @cached_property
     def n_genes(self) -> int:

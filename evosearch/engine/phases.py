@@ -7,6 +7,11 @@ Buffers are named by the index of their first unit.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
 OP, A, B, C, D, E, F = 0, 1, 2, 3, 4, 5, 6
 ROW = 7
 MAX_DEPTH = 4
@@ -27,3 +32,20 @@ BIAS = 11  # D units of A += those of B, for each of F examples
 
 REDUCE_SUM, REDUCE_MEAN, REDUCE_MIN, REDUCE_MAX = 0, 1, 2, 3
 REDUCTIONS = {"sum": REDUCE_SUM, "mean": REDUCE_MEAN, "min": REDUCE_MIN, "max": REDUCE_MAX}
+
+
+def repeated(phases: NDArray[np.int64]) -> Iterator[tuple[list[int], int]]:
+    """Yield each phase that is no loop's begin or end, with how often it runs."""
+    loops = [1]
+    for row in phases.tolist():
+        if row[OP] == REPEAT:
+            loops.append(loops[-1] * row[A])
+        elif row[OP] == REPEAT_END:
+            loops.pop()
+        else:
+            yield row, loops[-1]
+
+
+def applications(phases: NDArray[np.int64]) -> int:
+    """Count applications of the rule at any site, loops multiplied out."""
+    return sum(times for row, times in repeated(phases) if row[OP] == RULE)

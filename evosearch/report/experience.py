@@ -11,11 +11,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from evosearch.engine import phases as ph
 from evosearch.outcome import FloatArray
-from evosearch.report.trajectories import applications, loop_end, run_again, shifted
+from evosearch.report.trajectories import first_applications
 
 if TYPE_CHECKING:
     from evosearch.engine.lifetime import Lifetime
@@ -66,52 +64,7 @@ def plastic_for(life: Lifetime, part: float) -> Lifetime:
     n = round(part * life.n_rule_applications)
     if n == life.n_rule_applications:
         return life
-    rows, _ = _plastic_until(life.phases, n, [])
-    return replace(life, phases=np.stack(rows))
-
-
-def _plastic_until(
-    phases: NDArray[np.int64], left: int, fixed: list[int]
-) -> tuple[list[NDArray[np.int64]], int]:
-    """Return the phases with the rule gone after ``left`` applications, and how many are left.
-
-    A loop in whose middle that happens becomes three: its iterations before, the one in which the
-    counter is a constant, and those after.
-    """
-    emitted: list[NDArray[np.int64]] = []
-    position = 0
-    while position < len(phases):
-        row = phases[position]
-        if row[ph.OP] != ph.REPEAT:
-            if row[ph.OP] != ph.RULE or left > 0:
-                emitted.append(shifted(row, fixed))
-                left -= int(row[ph.OP] == ph.RULE)
-            position += 1
-            continue
-        end = loop_end(phases, position)
-        loop, body = phases[position : end + 1], phases[position + 1 : end]
-        each, times = applications(body), int(row[ph.A])
-        done = times if each == 0 else min(times, left // each)
-        emitted += run_again(loop, done, fixed)
-        left -= done * each
-        if left > 0 and done < times:
-            inner, left = _plastic_until(body, left, [*fixed, done])
-            emitted += inner
-            done += 1
-        emitted += run_again(_from(_without_rule(loop), done, len(fixed)), times - done, fixed)
-        position = end + 1
-    return emitted, left
-
-
-def _without_rule(phases: NDArray[np.int64]) -> NDArray[np.int64]:
-    return phases[phases[:, ph.OP] != ph.RULE]
-
-
-def _from(loop: NDArray[np.int64], first: int, depth: int) -> NDArray[np.int64]:
-    """Return a loop whose counter, at ``depth``, begins at ``first``."""
-    later = loop.copy()
-    later[:, ph.ROW] += first * later[:, ph.ROW + 1 + depth]
-    return later
+    return replace(life, phases=first_applications(life.phases, n, goes_on=True))
 
 
 def stages(run: Any) -> list[tuple[str, str, float]]:

@@ -37,6 +37,7 @@ def view_of_run(run: Any) -> RunView:
     known = known_rules(run)
     terminals = terminals_of(run.settings, [rule, *known.values()])
     reference = getattr(run, "ceiling_name", "") or ""
+    problem = problem_with_lives(run, rule)
     return RunView(
         facts=facts,
         title=str(run.settings.get("title", "")),
@@ -52,8 +53,8 @@ def view_of_run(run: Any) -> RunView:
         terminals=terminals,
         families=best_of_each_size(run.families, MAX_FAMILIES),
         groups=equivalent_champions(run, rule, terminals),
-        trajectories=weight_paths(run, rule, known.get(reference)),
-        experience=experience_of(run, rule),
+        trajectories=weight_paths(run, problem, rule, known.get(reference)),
+        experience=experience_of(run, problem),
         faults=dict(getattr(run, "faults", {}) or {}),
         statement=str(getattr(run, "summary", "") or ""),
         settings_text=_settings_text(run.path),
@@ -63,15 +64,11 @@ def view_of_run(run: Any) -> RunView:
 
 
 def weight_paths(
-    run: Any, champion: Rule | None, reference: Rule | None
+    run: Any, problem: RuleProblem | None, champion: Rule | None, reference: Rule | None
 ) -> dict[str, tuple[FloatArray, FloatArray]]:
-    """Return weights over the first test life under the champion and under the reference.
-
-    Nothing for a user's own task, which a report never imports.
-    """
+    """Return weights over the first test life under the champion and under the reference."""
     from evosearch.report.trajectories import trace_weights
 
-    problem = _problem_with_lives(run, champion)
     if problem is None or champion is None:
         return {}
     life = problem.lifetimes(problem.draws("test", count=1))[0]
@@ -87,12 +84,11 @@ def weight_paths(
 
 
 def experience_of(
-    run: Any, champion: Rule | None
+    run: Any, problem: RuleProblem | None
 ) -> tuple[FloatArray, dict[str, FloatArray]] | None:
     """Return fitness against experience within a life, under rules that were best at a time."""
     from evosearch.report.experience import experience_curves, stages
 
-    problem = _problem_with_lives(run, champion)
     if problem is None:
         return None
     shown = stages(run)
@@ -103,8 +99,11 @@ def experience_of(
     return parts, {label: fitness[:, k] for k, (label, _, _) in enumerate(shown)}
 
 
-def _problem_with_lives(run: Any, champion: Rule | None) -> RuleProblem | None:
-    """Return the problem of a finished run whose champion is a rule with lives, built in."""
+def problem_with_lives(run: Any, champion: Rule | None) -> RuleProblem | None:
+    """Return the problem of a finished run whose champion is a rule with lives.
+
+    None for a user's own task, which a report never imports.
+    """
     from evosearch.problem.rules import RuleProblem
     from evosearch.run import load_problem_of
 

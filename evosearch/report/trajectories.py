@@ -71,50 +71,72 @@ def _birth(life: Lifetime, program: Program) -> FloatArray:
     return np.zeros(matrix.size)
 
 
-def first_applications(phases: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Return the phases of a life that ends after ``n`` applications of the rule.
+def first_applications(
+    phases: NDArray[np.int64], n: int, *, goes_on: bool = False
+) -> NDArray[np.int64]:
+    """Return the phases of a life in which the rule is applied ``n`` times.
 
-    A loop that is left in its middle becomes a shorter loop and one open iteration, in which the
-    counter is a constant; loops inside it then stand one level higher.
+    A loop in whose middle that ends becomes a shorter loop and one open iteration, in which the
+    counter is a constant, and loops inside it then stand one level higher; where life goes on, what
+    is left of the loop follows.
 
     Args:
         phases: (rows, WIDTH), as a lifetime holds them.
-        n: at least 1 and at most what the phases do.
+        n: at most what the phases do; at least 1 where the life does not go on.
+        goes_on: whether all other phases run to the end, or the life ends with the rule.
     """
-    emitted: list[NDArray[np.int64]] = []
-    fixed: list[int] = []
-    position, left = 0, n
-    while position < len(phases) and left > 0:
-        row = phases[position]
-        if row[ph.OP] == ph.REPEAT:
-            end = loop_end(phases, position)
-            each, times = applications(phases[position + 1 : end]), int(row[ph.A])
-            whole = times if each == 0 else min(times, left // each)
-            emitted += run_again(phases[position : end + 1], whole, fixed)
-            left -= whole * each
-            if left > 0 and whole < times:
-                fixed.append(whole)
-                position += 1
-            else:
-                position = end + 1
-            continue
-        if row[ph.OP] == ph.RULE:
-            left -= 1
-        emitted.append(shifted(row, fixed))
-        position += 1
+    emitted, _ = _cut(phases, n, [], goes_on=goes_on)
     return np.stack(emitted)
 
 
-def run_again(rows: NDArray[np.int64], times: int, fixed: Sequence[int]) -> list[NDArray[np.int64]]:
+def _cut(
+    phases: NDArray[np.int64], left: int, fixed: list[int], *, goes_on: bool
+) -> tuple[list[NDArray[np.int64]], int]:
+    """Return phases inside iterations whose counters are fixed, and applications still left."""
+    emitted: list[NDArray[np.int64]] = []
+    position = 0
+    while position < len(phases) and (goes_on or left > 0):
+        row = phases[position]
+        if row[ph.OP] != ph.REPEAT:
+            is_rule = bool(row[ph.OP] == ph.RULE)
+            if left > 0 or not is_rule:
+                emitted.append(_shifted(row, fixed))
+                left -= is_rule
+            position += 1
+            continue
+        end = _loop_end(phases, position)
+        loop, body, times = phases[position : end + 1], phases[position + 1 : end], int(row[ph.A])
+        each = ph.applications(body)
+        done = times if each == 0 else min(times, left // each)
+        emitted += _loop(loop, done, fixed)
+        left -= done * each
+        if left > 0 and done < times:
+            inner, left = _cut(body, left, [*fixed, done], goes_on=goes_on)
+            emitted += inner
+            done += 1
+        if goes_on:
+            emitted += _loop(_later(loop, done, len(fixed)), times - done, fixed)
+        position = end + 1
+    return emitted, left
+
+
+def _later(loop: NDArray[np.int64], first: int, depth: int) -> NDArray[np.int64]:
+    """Return a loop without the rule, whose counter, at ``depth``, begins at ``first``."""
+    later = loop[loop[:, ph.OP] != ph.RULE]
+    later[:, ph.ROW] += first * later[:, ph.ROW + 1 + depth]
+    return later
+
+
+def _loop(rows: NDArray[np.int64], times: int, fixed: Sequence[int]) -> list[NDArray[np.int64]]:
     """Return a whole loop run ``times`` times inside iterations whose counters are fixed."""
     if times == 0:
         return []
-    moved = [shifted(row, fixed) for row in rows]
+    moved = [_shifted(row, fixed) for row in rows]
     moved[0][ph.A] = times
     return moved
 
 
-def shifted(row: NDArray[np.int64], fixed: Sequence[int]) -> NDArray[np.int64]:
+def _shifted(row: NDArray[np.int64], fixed: Sequence[int]) -> NDArray[np.int64]:
     """Fold the counters of open iterations into the constant; inner ones move up."""
     result = row.copy()
     coefficients = row[ph.ROW + 1 :]
@@ -125,8 +147,7 @@ def shifted(row: NDArray[np.int64], fixed: Sequence[int]) -> NDArray[np.int64]:
     return result
 
 
-def loop_end(phases: NDArray[np.int64], start: int) -> int:
-    """Return where the loop ends that begins at ``start``."""
+def _loop_end(phases: NDArray[np.int64], start: int) -> int:
     depth = 0
     for position in range(start, len(phases)):
         depth += int(phases[position, ph.OP] == ph.REPEAT)
@@ -134,16 +155,3 @@ def loop_end(phases: NDArray[np.int64], start: int) -> int:
         if depth == 0:
             return position
     raise AssertionError("a loop has no end")
-
-
-def applications(phases: NDArray[np.int64]) -> int:
-    """Count applications of the rule at any site, loops multiplied out."""
-    total, factors = 0, [1]
-    for row in phases:
-        if row[ph.OP] == ph.REPEAT:
-            factors.append(factors[-1] * int(row[ph.A]))
-        elif row[ph.OP] == ph.REPEAT_END:
-            factors.pop()
-        elif row[ph.OP] == ph.RULE:
-            total += factors[-1]
-    return total

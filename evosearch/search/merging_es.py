@@ -14,8 +14,6 @@ from evosearch.search.base import SEARCHES, Search, State, new_rng, restore_rng,
 from evosearch.search.openai_es import OpenAiEs, OpenAiEsSettings
 from evosearch.spaces.vector import VectorSpace
 
-_PREFIX = "inner_"
-
 
 class MergingEsSettings(OpenAiEsSettings):
     """Settings of ``merging-es``."""
@@ -67,9 +65,9 @@ class MergingEs(Search):
         self._inner.tell([self._shortened(vector) for vector in candidates], evaluation)
         self._n_told += len(candidates)
         s = self.settings
-        is_whole = not self._inner.state_dict()["scores"].size
         due = s.horizon * (self._n_merged + 1) / (s.merges + 1)
-        if is_whole and self._n_merged < s.merges and self._n_told >= due:
+        is_due = self._n_merged < s.merges and self._n_told >= due
+        if is_due and self._inner.is_between_generations:
             self._merge()
 
     def favourites(self) -> list[FloatArray]:
@@ -82,24 +80,21 @@ class MergingEs(Search):
 
     def state_dict(self) -> State:
         """Return which rule each group follows, and the state of the strategy."""
-        inner = {_PREFIX + name: value for name, value in self._inner.state_dict().items()}
         return {
             "rng": rng_state(self._rng),
             "rule_of": self._rule_of.copy(),
             "n_told": self._n_told,
             "n_merged": self._n_merged,
-            **inner,
+            "strategy": self._inner.state_dict(),
         }
 
     def load_state_dict(self, state: State) -> None:
         """Take over the rules and the strategy."""
-        restore_rng(self._rng, state["rng"])
         self._rule_of = np.asarray(state["rule_of"], dtype=np.int64)
         self._n_told, self._n_merged = int(state["n_told"]), int(state["n_merged"])
         self._inner = self._begun(self._shortened(np.array(self.space.x0)))
-        cut = len(_PREFIX)
-        own = {name[cut:]: value for name, value in state.items() if name.startswith(_PREFIX)}
-        self._inner.load_state_dict(own)
+        self._inner.load_state_dict(state["strategy"])
+        restore_rng(self._rng, state["rng"])  # last: a strategy that begins draws its seed
 
     def _merge(self) -> None:
         """Put rules that are alike together, and go on from the mean of each kind."""

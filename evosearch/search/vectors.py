@@ -100,6 +100,11 @@ class VectorSearch(Search):
             self._n_asked += len(block)
             yield block
 
+    @property
+    def is_between_generations(self) -> bool:
+        """Whether no generation was told in part."""
+        return not self._scores
+
     def _rewind(self) -> None:
         """Put the generator where it was before the generation: asking again gives the same."""
         if self._rng_before is None:

@@ -87,15 +87,16 @@ class _Acrobot(Plant):
         b = self.b
         before = self.at
         self._accelerate(before, self.accelerations[0])
-        for stage, acc, now, share in zip(
-            self.stages, self.accelerations, (before, *self.stages), (0.5, 0.5, 1.0), strict=False
-        ):
+        for stage, acc, next_acc, now, share in zip(
+            self.stages, self.accelerations[:-1], self.accelerations[1:],
+            (before, *self.stages[:-1]), (0.5, 0.5, 1.0), strict=True,
+        ):  # fmt: skip
             for angle, speed, angle_0, speed_0, speed_now, push in zip(
                 stage[:2], stage[2:], before[:2], before[2:], now[2:], acc, strict=True
             ):
                 b.map(angle, f"a + {share * _DT!r}*v", a=angle_0, v=speed_now)
                 b.map(speed, f"v + {share * _DT!r}*c", v=speed_0, c=push)
-            self._accelerate(stage, self.accelerations[self.stages.index(stage) + 1])
+            self._accelerate(stage, next_acc)
         for k in range(2):
             self._advance(k)
 

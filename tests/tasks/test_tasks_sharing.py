@@ -17,6 +17,7 @@ from evosearch.problem.sharing import Sharing
 from evosearch.rules.lower import lower
 from evosearch.rules.rule import Rule
 from evosearch.search.base import SEARCHES
+from evosearch.store.records import state_from_text, state_to_text
 
 BASIS = ("mod*pre*post", "pre*post", "pre", "mod*pre", "w")
 SUM = "c0*(mod*pre*post) + c1*(pre*post) + c2*pre + c3*(mod*pre) + c4*w"
@@ -217,17 +218,18 @@ class TestMerging:
             assert (rules == rules[0]).all()
             assert np.ptp(vector[20:]) > 0
 
-    def test_it_goes_on_exactly_after_a_merge(self):
-        one, space = self.search(rules=2, merges=2, horizon=60)
-        for _ in range(5):
+    @pytest.mark.parametrize("n_told", range(9))
+    def test_it_goes_on_exactly_before_and_after_merges(self, n_told):
+        settings = {"rules": 1, "merges": 2, "horizon": 96}
+        one, _ = self.search(**settings)
+        for _ in range(n_told):
             asked = one.ask()
             one.tell(asked, told([float(-(v**2).sum()) for v in asked]))
-        other = SEARCHES.get("merging-es")(
-            space, seed=2, population=8, rules=2, merges=2, horizon=60
-        )
-        other.load_state_dict(one.state_dict())
-        for _ in range(4):
+        other, _ = self.search(**settings)
+        other.load_state_dict(state_from_text(state_to_text(one.state_dict())))
+        for _ in range(10):
             first, second = one.ask(), other.ask()
             assert np.array_equal(first, second)
             for search, asked in ((one, first), (other, second)):
                 search.tell(asked, told([float(-(v**2).sum()) for v in asked]))
+        assert one.n_rules == other.n_rules == 1

@@ -57,18 +57,16 @@ def work_of(life: Lifetime, program: Program) -> Work:
 
 def _life_work(life: Lifetime) -> tuple[list[float], list[tuple[float, int, int]]]:
     """Count what does not depend on the rule; list how often it is applied to which layer."""
-    total, rules, loops = np.zeros(5), [], [1.0]
-    for op, a, _, c, d, e, f in life.phases[:, : ph.ROW].tolist():
-        if op == ph.REPEAT:
-            loops.append(loops[-1] * a)
-        elif op == ph.REPEAT_END:
-            loops.pop()
-        elif op == ph.RULE:
+    total = np.zeros(5)
+    rules: list[tuple[float, int, int]] = []
+    for row, times in ph.repeated(life.phases):
+        op, a, _, c, d, e, f = row[: ph.ROW]
+        if op == ph.RULE:
             matrix = life.sites[a].matrix
-            rules.append((loops[-1] * f, matrix.n_out, matrix.n_in))
+            rules.append((float(times * f), matrix.n_out, matrix.n_in))
         else:
             part = _phase_work(life, op, a, c, d, e, f)
-            total[:4] += loops[-1] * part[:4]
+            total[:4] += times * part[:4]
             total[4] += part[4]
     return total.tolist(), rules
 
