@@ -107,7 +107,9 @@ def page() -> str:
         path = RECORDS / f"{name}.json"
         if path.exists():
             parts.append(section(name, json.loads(path.read_text(encoding="utf-8"))))
-    parts.append((Path(__file__).parent / "notes.md").read_text(encoding="utf-8"))
+    from ground_truth import section as ground_truth  # which reads the runs of these plans
+
+    parts += [ground_truth(), (Path(__file__).parent / "notes.md").read_text(encoding="utf-8")]
     return "\n".join(parts)
 
 

@@ -178,19 +178,31 @@ def improvements(problem: Any, path: Path) -> tuple[list[Rule], list[int]]:
 
 def main(action: str, names: Sequence[str]) -> None:
     """Enumerate, read the runs of the comparison, or print the tables."""
+    if action == "table":
+        print(section())
+        return
     for name in names or PLANS:
-        path = RECORDS / f"truth_{name}.json"
-        record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        if action == "table":
-            print(tables(name, record))
-            continue
+        record = recorded(name)
         for key, plan in PLANS[name].items():
             if action == "enumerate":
                 record[key] = enumerated(name, plan)
             elif key == "all":
                 record["searches"] = reached(name, record[key])
         text = json.dumps(plain(record), indent=1, ensure_ascii=False)
-        path.write_text(text + "\n", encoding="utf-8")
+        (RECORDS / f"truth_{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def recorded(name: str) -> dict[str, Any]:
+    """Return what is known of a problem; nothing for a start."""
+    path = RECORDS / f"truth_{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def section() -> str:
+    """Return the section on ground truth, a part for each problem that has a record."""
+    parts = [INTRODUCTION]
+    parts += [tables(name, record) for name in PLANS if (record := recorded(name))]
+    return "\n".join(parts)
 
 
 def tables(name: str, record: dict[str, Any]) -> str:
@@ -261,6 +273,18 @@ def searches_table(sizes: list[dict[str, Any]], searches: dict[str, list[Any]]) 
 def n_reached(runs: list[Any], k: int) -> int:
     """Return how many runs were as good as the best of one size."""
     return sum(run["hits"][k] is not None for run in runs)
+
+
+INTRODUCTION = """## Ground truth by enumeration
+
+`python benchmarks/searches/ground_truth.py enumerate`, `… searches`, records
+`benchmarks/searches/records/truth_*.json`. *As good* counts the functions that are within one
+standard error of the best of their size or above it; a search that draws functions without repeats
+meets one of them after (n + 1)/(k + 1) draws. The second table has the runs of the tables above:
+how many of them had a best rule so far that is as good on the same draws, at its best step size,
+and the evaluations until then, all evaluations of all runs over the number of those that got
+there.
+"""
 
 
 if __name__ == "__main__":
