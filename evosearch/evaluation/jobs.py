@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -160,23 +161,36 @@ def _score_batch(
     scales: tuple[float, ...],
     device: str,
 ) -> JobResult:
+    n = len(scales)
     repeated = [candidate for candidate in candidates for _ in scales]
     factors = np.tile(np.asarray(scales, dtype=np.float64), len(candidates))
     chunk = problem.score(repeated, factors, draws, device)
-    outcomes = []
-    for start in range(0, len(repeated), len(scales)):
-        rows = range(start, start + len(scales))
-        outcomes.append(best_outcome(_row_outcome(chunk, k, float(factors[k])) for k in rows))
+    outcomes = _row_outcomes(chunk, factors.tolist())
+    if n > 1:
+        starts = range(0, len(outcomes), n)
+        best = [best_outcome(outcomes[start : start + n]) for start in starts]
+        # Copied, so that those which are not best are let go.
+        outcomes = [replace(one, per_draw=one.per_draw.copy()) for one in best]
     return outcomes, chunk.lived
 
 
-def _row_outcome(chunk: Any, k: int, scale: float) -> Outcome:
-    fitness = float(chunk.fitness[k])
-    if not np.isfinite(fitness):
-        return failure("invalid", f"its fitness is {fitness}", chunk.per_draw.shape[1], scale)
-    metrics = {name: float(column[k]) for name, column in chunk.metrics.items()}
-    exploded = float(chunk.exploded[k])
-    return Outcome(OK, fitness, chunk.per_draw[k].copy(), scale, exploded, metrics=metrics)
+def _row_outcomes(chunk: Any, factors: Sequence[float]) -> list[Outcome]:
+    """Return the outcome of each row of a chunk, scored at these step sizes."""
+    n, names = len(factors), list(chunk.metrics)
+    columns = [chunk.metrics[name].tolist() for name in names]
+    figures: Iterable[Sequence[float]] = zip(*columns, strict=True) if names else ((),) * n
+    per_draw = np.array(chunk.per_draw, dtype=np.float64)
+    outcomes = []
+    for fitness, draws, scale, exploded, values in zip(
+        chunk.fitness.tolist(), per_draw, factors, chunk.exploded.tolist(), figures, strict=True
+    ):
+        if math.isfinite(fitness):
+            metrics: dict[str, float] = {}
+            metrics.update(zip(names, values, strict=True))
+            outcomes.append(Outcome(OK, fitness, draws, scale, exploded, "", metrics))
+        else:
+            outcomes.append(failure("invalid", f"its fitness is {fitness}", len(draws), scale))
+    return outcomes
 
 
 def _score_function(problem: Problem, candidate: Any, draws: Draws, scale: float) -> Outcome:

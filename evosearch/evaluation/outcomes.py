@@ -75,11 +75,21 @@ def _rule_keys(rules: Sequence[Rule]) -> list[Hashable]:
         return []
     from evosearch.rules.fingerprint import behaviours
 
-    found = behaviours(rules)
     return [
-        (behaviour, ",".join(map(repr, sorted(set(constants)))) if constants else "")
-        for behaviour, constants in zip(found, (rule.constants for rule in rules), strict=True)
+        (behaviour, _constants_of(rule))
+        for behaviour, rule in zip(behaviours(rules), rules, strict=True)
     ]
+
+
+def _constants_of(rule: Rule) -> str:
+    """Return the distinct constants of a rule as text, in order."""
+    found = {
+        node
+        for expression in rule.parts.values()
+        for node in expression.nodes
+        if not isinstance(node, str)
+    }
+    return ",".join(map(repr, sorted(found)))
 
 
 class OutcomeCache:

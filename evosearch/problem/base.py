@@ -7,7 +7,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -360,9 +360,15 @@ class Problem(ABC):
         return any(_KINDS.get(one, one) in kinds for one in representations)
 
 
-@cache
 def hash_of_file(path: str) -> str:
-    """Return the hash of a file as this process first saw it, as its table is read once too."""
+    """Return the hash of a file, which is read again where it was changed, as its table is."""
+    from evosearch.tasks.regression_csv import stamp_of
+
+    return _hash_of(path, stamp_of(path))
+
+
+@lru_cache(maxsize=64)
+def _hash_of(path: str, stamp: tuple[int, int] | None) -> str:
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
     except OSError as error:

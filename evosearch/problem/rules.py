@@ -328,8 +328,9 @@ class RuleProblem(Problem):
         if not issubclass(task, RowTask):
             self._check_some_terminals()
             return task.terminals
+        settings = self._task_settings("search")
         try:
-            return task.terminals_of(self._task_settings("search"))
+            return task.terminals_of(settings)
         except InputError as error:
             raise InputError(f"{self.source}: task: {error}") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from evosearch.search.gradings import Grades, Gradings
 _COMMUTATIVE = frozenset({"add", "mul"})
 _LEAF = -1
 _ROWS_AT_ONCE = 1_000_000
+_MAX_KNOWN = 20_000
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Enumeration:
         self._rules = np.empty(0, dtype=np.int64)  # numbers of those that count
         self._n_rules: list[int] = [0]
         self._seen: NDArray[np.uint64] = np.empty((2, 0), dtype=np.uint64)
+        self._known_nodes: dict[int, tuple[Node, ...]] = {}
 
     @property
     def size(self) -> int:
@@ -132,22 +135,26 @@ class Enumeration:
 
     def expression(self, number: int) -> Expression:
         """Return the first rule that was found for function ``number``."""
-        nodes: list[Node] = []
-        stack = [int(self._rules[number])]
-        while stack:
-            number = stack.pop()
-            size = int(np.searchsorted(self._first, number, side="right"))
-            level, row = self._levels[size - 1], number - self._first[size - 1]
-            operator = int(level.operator[row])
-            if operator == _LEAF:
-                nodes.append(self._leaves[level.left[row]])
-                continue
+        return Expression.made_of(self._nodes(int(self._rules[number])))
+
+    def _nodes(self, number: int) -> tuple[Node, ...]:
+        """Return the nodes of a function, of all that were built; operands' are remembered."""
+        known = self._known_nodes.get(number)
+        if known is not None:
+            return known
+        size = bisect_right(self._first, number)
+        level, row = self._levels[size - 1], number - self._first[size - 1]
+        operator = int(level.operator[row])
+        if operator == _LEAF:
+            nodes: tuple[Node, ...] = (self._leaves[level.left[row]],)
+        else:
             name = self._functions[operator]
-            nodes.append(name)
+            nodes = (name, *self._nodes(int(level.left[row])))
             if PRIMITIVES[name].arity == 2:
-                stack.append(int(level.right[row]))
-            stack.append(int(level.left[row]))
-        return Expression(nodes)
+                nodes += self._nodes(int(level.right[row]))
+        if len(self._known_nodes) < _MAX_KNOWN:
+            self._known_nodes[number] = nodes
+        return nodes
 
     def _n_of(self, size: int) -> int:
         return self._first[size] - self._first[size - 1] if size else 0

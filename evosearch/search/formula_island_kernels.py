@@ -24,6 +24,7 @@ _WORST = 1e300
 # moved constants.
 _CUTS = (0.35, 0.48, 0.64, 0.72, 0.82, 0.92)
 _SAME = 1e-9
+u8 = np.uint64
 
 
 class Islands(NamedTuple):
@@ -153,11 +154,16 @@ def keep_best(s: Any, row: Any, n_members: Any, n_sizes: Any, g: Any, b: Any) ->
 def settle(s: Any, row: Any, first: Any, n: Any, price: Any) -> None:
     """Give a child the place of a loser; one that equals a member takes its place if smaller."""
     place, score = -1, s.score[row]
-    for k in range(first, first + n):
-        if abs(s.score[k] - score) <= _SAME * abs(score):
-            if s.length[k] <= s.length[row]:
-                return
-            place = k
+    # Counted first, without branches, hence by vectors: most children equal none.
+    near, n_equal = _SAME * abs(score), 0
+    for k in range(u8(first), u8(first + n)):
+        n_equal += abs(s.score[k] - score) <= near
+    if n_equal > 0:
+        for k in range(first, first + n):
+            if abs(s.score[k] - score) <= near:
+                if s.length[k] <= s.length[row]:
+                    return
+                place = k
     if place < 0:
         place = compete(s, first, n, 3, price, -1.0)
     trees.copy_tree(s.ops, s.vals, s.length, row, place)

@@ -1,13 +1,16 @@
-"""Genetic programming on DEAP: tournaments, size-fair crossover, constants tuned on the way."""
+"""Genetic programming: tournaments, size-fair crossover, constants tuned on the way."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import itemgetter
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from evosearch.errors import InputError
@@ -23,12 +26,11 @@ from evosearch.search.base import (
     rng_state,
     usable_fitness,
 )
+from evosearch.search.breeding import Breeder
 from evosearch.search.gp_constants import ConstantTuner, Trial, structure_of
 from evosearch.search.gp_small import SmallRules
-from evosearch.search.gp_trees import lent_random
-from evosearch.search.gp_variation import Variation
 from evosearch.search.memory import Memory
-from evosearch.search.semantics import semantic_key
+from evosearch.search.semantics import semantic_keys
 
 _MAX_TRIES = 20
 
@@ -82,7 +84,7 @@ class GpSettings(SearchSettings):
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """A scored rule: its length is its size, as DEAP's selection reads it."""
+    """A scored rule; its length is its size."""
 
     rule: Expression
     fitness: float
@@ -103,7 +105,7 @@ class Programming(Search):
     def __init__(self, space: Any, *, seed: int = 0, **settings: Any) -> None:
         super().__init__(space, seed=seed, **settings)
         self._rng = new_rng(seed)
-        self._variation = Variation(space, self._rng, self.settings.frequencies())
+        self._breeder = Breeder(space, self._rng, self.settings.frequencies())
         self._tuner = ConstantTuner(self._rng)
         self._memory = Memory(1_000_000)
         self._members: list[Member] = []
@@ -119,8 +121,7 @@ class Programming(Search):
     def ask(self) -> list[Expression]:
         """Return a generation: random rules at first, else tuned ones, children and immigrants."""
         self._trials = []
-        with lent_random(self._rng):
-            batch = self._next_generation() if self._members else self._first_generation()
+        batch = self._next_generation() if self._members else self._first_generation()
         # Where nothing new is found, something is repeated: the budget decides when to stop.
         return batch or self.space.sample(self._rng, self.settings.population)
 
@@ -130,10 +131,11 @@ class Programming(Search):
         self._n_asked += len(candidates)
         self._tuner.learn([t for t in self._trials if t.index < len(fitness)], fitness)
         self._trials = []
+        per_draw = np.array(evaluation.per_draw, dtype=np.float64)
         told = [
-            Member(rule, float(fitness[k]), np.array(evaluation.per_draw[k], dtype=np.float64))
-            for k, rule in enumerate(candidates)
-            if np.isfinite(fitness[k])
+            Member(rule, value, row)
+            for rule, value, row in zip(candidates, fitness.tolist(), per_draw, strict=True)
+            if value > -np.inf
         ]
         if told:
             self._members = self._survivors(told)
@@ -182,13 +184,11 @@ class Programming(Search):
         """
         self._memory, self._small = other._memory, other._small
         # Remembered before any of them asks, so that none finds a start rule of another first.
-        for rule in self._start:
-            self._is_new(rule)
+        self._new_ones(self._start)
 
     def _first_generation(self) -> list[Expression]:
         batch = [] if self._n_asked else list(self._start)
-        for rule in batch:
-            self._is_new(rule)
+        self._new_ones(batch)
         missing = self.settings.population - len(batch)
         return batch + self._immigrants(missing)
 
@@ -203,56 +203,72 @@ class Programming(Search):
         return batch + self._immigrants(max(0, s.population - len(batch)))
 
     def _children(self, n: int) -> list[Expression]:
-        parents = iter(self._select(2 * n) if n else [])
-        children: list[Expression] = []
-        for first, second in zip(parents, parents, strict=True):
-            children += self._new(1, lambda a=first, b=second: self._child(a, b))
-        return children
+        """Return a child of each of n pairs of parents, tried again where it is no news."""
+        chosen = self._select(2 * n) if n else []
+        pairs = list(zip(chosen[::2], chosen[1::2], strict=True))
+        made: dict[int, Expression] = {}
+        left = list(range(n))
+        for _ in range(_MAX_TRIES):
+            if not left:
+                break
+            parents = [(pairs[k][0].rule, pairs[k][1].rule) for k in left]
+            rules, operators = self._breeder.children(parents)
+            are_new = self._are_new(rules)
+            for k, rule, operator in compress(zip(left, rules, operators, strict=True), are_new):
+                made[k] = rule
+                self._note_descent(rule, operator, *pairs[k])
+            left = [k for k, is_new in zip(left, are_new, strict=True) if not is_new]
+        return [made[k] for k in sorted(made)]
 
-    def _child(self, first: Member, second: Member) -> Expression:
-        return self._variation.child(first.rule, second.rule)
+    def _note_descent(self, child: Expression, operator: str, *parents: Member) -> None:
+        """Learn of whom a new child is, and how it was made; most forms need not know."""
 
     def _tuned(self, ranked: Sequence[Member], n: int, *, offset: int) -> list[Expression]:
         """Return ``n`` rules with other constants, the same number of each chosen structure."""
         if self.space.ephemeral is None or n == 0:
             return []
-        chosen = self._tuner.chosen([member.rule for member in ranked], self.settings.n_tuned)
+        chosen = self._tuner.chosen((member.rule for member in ranked), self.settings.n_tuned)
+        parents = [ranked[k] for k in chosen]
+        made: list[tuple[int, Expression, float, Member]] = []
+        for place, parent in enumerate(parents):
+            turns = range(place, n, len(parents))
+            rules, steps = self._tuner.propose(parent.rule, len(turns))
+            made += zip(turns, rules, steps, [parent] * len(turns), strict=True)
+        # In turn, so that a batch that is cut short tunes all structures alike.
+        made.sort(key=itemgetter(0))
         batch: list[Expression] = []
-        for k in range(n if chosen else 0):
-            parent = ranked[chosen[k % len(chosen)]]
-            rule, step = self._tuner.propose(parent.rule)
-            if self._is_new(rule):
-                structure = structure_of(rule)
-                self._trials.append(Trial(offset + len(batch), structure, step, parent.fitness))
-                batch.append(rule)
+        for _, rule, step, parent in compress(made, self._are_new([one[1] for one in made])):
+            structure = structure_of(rule)
+            self._trials.append(Trial(offset + len(batch), structure, step, parent.fitness))
+            batch.append(rule)
         return batch
 
     def _immigrants(self, n: int) -> list[Expression]:
         """Return ``n`` new rules: small ones without constants of a range, and random ones."""
         n_small = round(self.settings.small_first * n)
         made: list[Expression] = []
-        while len(made) < n_small and (rule := self._small.next()) is not None:
-            if self._is_new(rule):
-                made.append(rule)
-        return made + self._new(n - len(made), self._ramped)
+        while len(made) < n_small and (rules := self._small.take(n_small - len(made))):
+            made += self._new_ones(rules)
+        return made + self._random(n - len(made))
 
-    def _ramped(self) -> Expression:
-        """Return a random rule; its size is uniform over those possible."""
-        return self._variation.new(self.settings.init_max_size)
-
-    def _new(self, n: int, make: Callable[[], Expression]) -> list[Expression]:
-        """Make up to ``n`` rules that are new; fewer where a few tries find none."""
-        made = []
-        for _ in range(n):
-            for _ in range(_MAX_TRIES):
-                rule = make()
-                if self._is_new(rule):
-                    made.append(rule)
-                    break
+    def _random(self, n: int) -> list[Expression]:
+        """Return up to ``n`` new random rules; their sizes are uniform over those possible."""
+        made: list[Expression] = []
+        for _ in range(_MAX_TRIES):
+            if len(made) == n:
+                break
+            made += self._new_ones(self._breeder.random(n - len(made), self.settings.init_max_size))
         return made
 
-    def _is_new(self, rule: Expression) -> bool:
-        return not self.settings.skip_equal or self._memory.add_new_hash(semantic_key(rule))
+    def _new_ones(self, rules: Sequence[Expression]) -> list[Expression]:
+        """Return those of some rules that are new, and remember them."""
+        return list(compress(rules, self._are_new(rules)))
+
+    def _are_new(self, rules: Sequence[Expression]) -> list[bool]:
+        """Say of each rule whether none computed the same before, and remember it."""
+        if not self.settings.skip_equal:
+            return [True] * len(rules)
+        return [self._memory.add_new_hash(key) for key in semantic_keys(rules)]
 
     def _survivors(self, told: list[Member]) -> list[Member]:
         """Return the parents of the next generation; those of the last fill what is missing."""
@@ -267,7 +283,9 @@ class Programming(Search):
 
     def _ranked(self, members: Sequence[Member]) -> list[Member]:
         """Return the best first, the smaller first among equally good ones."""
-        return sorted(members, key=lambda member: (-member.fitness, len(member)))
+        fitness = np.array([member.fitness for member in members], dtype=np.float64)
+        sizes = np.array([member.rule.size for member in members], dtype=np.int64)
+        return [members[k] for k in np.lexsort((sizes, -fitness)).tolist()]
 
 
 class TournamentSettings(GpSettings):
@@ -291,7 +309,7 @@ class GeneticProgramming(Programming):
 
     Each generation holds children by size-fair crossover and four mutations, rules whose constants
     are tuned, and random immigrants; a function that was scored is not scored again. The best
-    ``elite`` rules stay among the parents. Trees, selection and two mutations are DEAP's. With
+    ``elite`` rules stay among the parents. Selection and operators choose as DEAP's do. With
     ``survivors = "best"`` it is a (mu + lambda) scheme: the best ``population`` of parents and
     children together breed next, where both numbers are ``population``; ``gp-steady`` with the
     same setting has more parents than children. With ``width`` above 0, ``tournament = 1``,
@@ -307,13 +325,45 @@ class GeneticProgramming(Programming):
     Settings = TournamentSettings
 
     def _select(self, n: int) -> list[Member]:
-        from deap.tools import selDoubleTournament
-
         s = self.settings
         pool = self._ranked(self._members)[: s.width] if s.width else self._members
-        return selDoubleTournament(
-            pool, n, s.tournament, s.parsimony, fitness_first=True, fit_attr="fitness"
-        )
+        fitness = np.array([member.fitness for member in pool], dtype=np.float64)
+        sizes = np.array([member.rule.size for member in pool], dtype=np.int64)
+        chosen = double_tournament(fitness, sizes, n, s.tournament, s.parsimony, self._rng)
+        return [pool[k] for k in chosen.tolist()]
+
+
+def double_tournament(
+    fitness: FloatArray,
+    sizes: NDArray[np.int64],
+    n: int,
+    rounds: int,
+    parsimony: float,
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """Select ``n`` of m members: of two winners by fitness the smaller one with a greater chance.
+
+    Source: S. Luke, L. Panait, "Fighting Bloat with Nonparametric Parsimony Pressure", PPSN VII,
+    2002.
+
+    Args:
+        fitness: (m,) higher is better.
+        sizes: (m,).
+        n: selections.
+        rounds: members that meet in a tournament by fitness.
+        parsimony: from 1 to 2; the smaller winner is taken with half this chance.
+        rng: the source of random numbers.
+
+    Returns:
+        Numbers (n,) of members.
+    """
+    met = rng.integers(len(fitness), size=(n, 2, rounds))
+    best = fitness[met].argmax(axis=2)
+    first, second = np.take_along_axis(met, best[..., None], axis=2)[..., 0].T
+    is_swapped = sizes[first] > sizes[second]
+    smaller, larger = np.where(is_swapped, [second, first], [first, second])
+    chance = np.where(sizes[first] == sizes[second], 0.5, parsimony / 2.0)
+    return np.where(rng.random(n) < chance, smaller, larger)
 
 
 def _read_start(space: Any, text: str) -> Expression:

@@ -14,7 +14,6 @@ from evosearch.rules.expression import Expression
 from evosearch.search.base import SEARCHES, State
 from evosearch.search.gp import GpSettings, Member, Programming
 from evosearch.search.gp_constants import structure_of
-from evosearch.search.gp_variation import Variation
 from evosearch.search.pareto import front_numbers
 
 
@@ -53,9 +52,6 @@ class AfpoProgramming(Programming):
 
     def __init__(self, space: Any, *, seed: int = 0, **settings: Any) -> None:
         super().__init__(space, seed=seed, **settings)
-        frequencies = self.settings.frequencies()
-        self._operators = {name: Variation(space, self._rng, {name: 1.0}) for name in frequencies}
-        self._chances = np.array(list(frequencies.values())) / sum(frequencies.values())
         self._n_generations = 0
         # The generation in which the oldest ancestor came in, of members and of what is asked.
         self._origins: dict[Expression, int] = {}
@@ -100,12 +96,9 @@ class AfpoProgramming(Programming):
         drawn = self._rng.integers(len(self._members), size=n)
         return [self._members[k] for k in drawn.tolist()]
 
-    def _child(self, first: Member, second: Member) -> Expression:
-        name = list(self._operators)[int(self._rng.choice(len(self._chances), p=self._chances))]
-        child = self._operators[name].child(first.rule, second.rule)
-        parents = (first, second) if name == "crossover" else (first,)
-        self._descends(child, min(self._origin(parent.rule) for parent in parents))
-        return child
+    def _note_descent(self, child: Expression, operator: str, *parents: Member) -> None:
+        used = parents if operator == "crossover" else parents[:1]
+        self._descends(child, min(self._origin(parent.rule) for parent in used))
 
     def _tuned(self, ranked: Sequence[Member], n: int, *, offset: int) -> list[Expression]:
         batch = super()._tuned(ranked, n, offset=offset)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +44,7 @@ class ConstantTuner:
         self._rng = rng
         self._steps: dict[str, float] = {}
 
-    def chosen(self, rules: Sequence[Expression], n: int) -> list[int]:
+    def chosen(self, rules: Iterable[Expression], n: int) -> list[int]:
         """Return the first ``n`` rules with constants yet to tune, one a structure."""
         found: dict[str, int] = {}
         for index, rule in enumerate(rules):
@@ -55,15 +55,17 @@ class ConstantTuner:
                 break
         return list(found.values())
 
-    def propose(self, rule: Expression) -> tuple[Expression, float]:
-        """Return the rule with other constants, and the size of the steps."""
-        step = self._steps.get(structure_of(rule), _STEP)
-        step = float(np.clip(step * np.exp(0.7 * self._rng.standard_normal()), 1e-6, _LONGEST_STEP))
-        values = np.array(rule.constants)
-        is_moved = self._rng.random(len(values)) < 0.7
-        is_moved[self._rng.integers(len(values))] = True
-        steps = step * (np.abs(values) + _FLOOR) * self._rng.standard_normal(len(values))
-        return rule.with_constants((values + is_moved * steps).tolist()), step
+    def propose(self, rule: Expression, n: int) -> tuple[list[Expression], list[float]]:
+        """Return the rule n times with other constants, and the size of the steps of each."""
+        rng, values = self._rng, np.array(rule.constants)
+        spread = np.exp(0.7 * rng.standard_normal(n))
+        steps = np.clip(self._steps.get(structure_of(rule), _STEP) * spread, 1e-6, _LONGEST_STEP)
+        is_moved = rng.random((n, len(values))) < 0.7
+        is_moved[np.arange(n), rng.integers(len(values), size=n)] = True
+        moves = steps[:, None] * (np.abs(values) + _FLOOR) * rng.standard_normal(is_moved.shape)
+        found = np.where(is_moved, values + moves, values)
+        found = np.where(np.isfinite(found), found, values)
+        return [_with_constants(rule, row) for row in found.tolist()], steps.tolist()
 
     def learn(self, trials: Sequence[Trial], fitness: FloatArray) -> None:
         """Adapt the step size of each structure to its trials; ``fitness`` is of the batch."""
@@ -86,6 +88,13 @@ class ConstantTuner:
 
     def _is_tuned(self, structure: str) -> bool:
         return self._steps.get(structure, _STEP) < _SHORTEST_STEP
+
+
+def _with_constants(rule: Expression, values: Sequence[float]) -> Expression:
+    """Return the same structure with other constants, all finite, which is not checked again."""
+    left = iter(values)
+    nodes = tuple(node if isinstance(node, str) else next(left) for node in rule.nodes)
+    return Expression.made_of(nodes)
 
 
 def structure_of(rule: Expression) -> str:

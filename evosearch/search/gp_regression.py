@@ -79,7 +79,7 @@ class FormulaProgramming(Search):
         self._n_members = self.settings.population * len(room)
         self._grammar = layout.make_grammar(space, nodes, terms)
         self._terms = terms
-        chosen = _chosen_rows(space.target, self.settings.rows, seed)
+        self._chosen = chosen = _chosen_rows(space.target, self.settings.rows, seed)
         self._bench = layout.make_bench(
             space.columns[:, chosen], space.target[chosen], nodes, terms
         )
@@ -93,12 +93,16 @@ class FormulaProgramming(Search):
 
     def ask(self) -> list[Expression]:
         """Breed, then return the best of each size that are new; the best of all where none is."""
-        self._breed()
-        scores = self._best_scores()
-        sizes = np.flatnonzero(_is_better(scores) & (scores < self._shown))
-        self._shown = np.minimum(self._shown, scores)
-        found = [self._formula(int(size)) for size in sizes]
-        fitting = [one for one in found if one.size <= self.space.max_size]
+        from evosearch.engine.cache import announced
+
+        with announced("formulas"):
+            self._breed()
+            scores = self._best_scores()
+            sizes = np.flatnonzero(_is_better(scores) & (scores < self._shown))
+            self._shown = np.minimum(self._shown, scores)
+            found = [self._formula(int(size)) for size in sizes]
+        # Two sizes may end as one formula, tidied.
+        fitting = [one for one in dict.fromkeys(found) if one.size <= self.space.max_size]
         return fitting or [self._formula(int(np.argmin(scores)))]
 
     def favourites(self) -> list[Expression]:

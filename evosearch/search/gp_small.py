@@ -32,19 +32,21 @@ class SmallRules:
         self._orders: list[list[int]] = []
         self.position = 0
 
-    def next(self) -> Expression | None:
-        """Return the next rule; None where the next size would have too many."""
+    def take(self, n: int) -> list[Expression]:
+        """Return up to ``n`` of the next rules; none where the next size would have too many."""
         functions = self._functions
         while self.position >= functions.n_functions:
             is_too_many = functions.n_combinations() > _MOST_COMBINATIONS
             if functions.size >= self._max_size or is_too_many:
-                return None
+                return []
             functions.extend()
         size = functions.size_of(self.position)
         first = functions.n_up_to(size - 1)
-        number = first + self._order(size)[self.position - first]
-        self.position += 1
-        return functions.expression(number)
+        order = self._order(size)
+        start = self.position - first
+        numbers = order[start : start + n]
+        self.position += len(numbers)
+        return [functions.expression(first + number) for number in numbers]
 
     def _order(self, size: int) -> list[int]:
         while len(self._orders) < size:

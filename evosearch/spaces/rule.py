@@ -95,6 +95,13 @@ class RuleSpace(SequentialSpace):
         """Return the sizes up to ``largest`` that a rule can have, e.g. 1, 3, 5 without unary."""
         return self._counts.possible_sizes(largest)
 
+    def left_size_chances(self, size: int) -> list[float]:
+        """Return cumulated chances that a root has a left operand of 0, 1, 2, … nodes, at random.
+
+        An operand of 0 nodes stands for a unary root; ``size`` is one of those possible, above 1.
+        """
+        return self._counts.cumulative(size)
+
     def sample_of_size(self, size: int, rng: np.random.Generator) -> Expression:
         """Draw uniformly among the trees of ``size`` nodes; all constants of a range are one."""
         nodes: list[Node] = []
@@ -265,13 +272,17 @@ class _TreeCounts:
 
     def draw_left_size(self, size: int, uniform: float) -> int:
         """Return the size of the root's left operand, 0 for a unary root."""
+        cumulative = self.cumulative(size)
+        return min(bisect_right(cumulative, uniform), len(cumulative) - 1)
+
+    def cumulative(self, size: int) -> list[float]:
+        """Return the cumulated chances of the sizes of a root's left operand, from 0 on."""
         self._extend(size)
         if size not in self._cumulative:
             logs = self._root_logs(size)
             weights = np.exp(logs - logs.max())
             self._cumulative[size] = (np.cumsum(weights) / weights.sum()).tolist()
-        cumulative = self._cumulative[size]
-        return min(bisect_right(cumulative, uniform), len(cumulative) - 1)
+        return self._cumulative[size]
 
     def _root_logs(self, size: int) -> np.ndarray:
         """Return log weights by left size: index 0 a unary root, k a binary one."""

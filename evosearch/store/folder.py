@@ -448,18 +448,17 @@ def _typed(name: str, value: Any, missing: float) -> Any:
 
 
 def _candidate_sql(row: CandidateRow) -> tuple[Any, ...]:
-    per_draw = None if row.per_draw is None else pack_floats(row.per_draw)
-    text = None if row.text == row.genotype else row.text
+    genotype, text, fitness, per_draw = row.genotype, row.text, row.fitness, row.per_draw
     return (
-        row.genotype,
-        text,
+        genotype,
+        None if text == genotype else text,
         row.size,
-        number_to_sql(row.fitness),
+        fitness if math.isfinite(fitness) else None,
         row.status,
         row.scale,
         row.exploded,
-        int(row.is_cached),
-        per_draw,
+        row.is_cached,
+        None if per_draw is None else pack_floats(per_draw),
         row.message,
     )
 

@@ -152,12 +152,13 @@ class GenerationRecord:
     events: Sequence[tuple[str, str]] = ()
 
 
+_NOTHING_PACKED = zlib.compress(b"", 1)
+
+
 def chain_digest(previous: str, rows: Sequence[CandidateRow]) -> str:
     """Return the hash of a generation's candidates and fitnesses after that of the one before."""
-    digest = hashlib.sha256(previous.encode())
-    for row in rows:
-        digest.update(f"{row.genotype}\0{row.status}\0{row.fitness!r}\0{row.scale!r}\n".encode())
-    return digest.hexdigest()
+    lines = [f"{r.genotype}\0{r.status}\0{r.fitness!r}\0{r.scale!r}\n" for r in rows]
+    return hashlib.sha256("".join([previous, *lines]).encode()).hexdigest()
 
 
 def chain_digest_of_fitness(previous: str, fitness: FloatArray) -> str:
@@ -168,6 +169,8 @@ def chain_digest_of_fitness(previous: str, fitness: FloatArray) -> str:
 
 def pack_floats(values: FloatArray) -> bytes:
     """Return float64 numbers as compressed bytes."""
+    if not len(values):
+        return _NOTHING_PACKED
     return zlib.compress(np.ascontiguousarray(values, dtype="<f8").tobytes(), 1)
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from evosearch.engine.program import Level, Terminal
 from evosearch.errors import InputError, unknown_name
 from evosearch.tasks.base import TASKS, Key, TaskSettings, draw_rng
-from evosearch.tasks.regression_csv import read_csv
+from evosearch.tasks.regression_csv import read_csv, stamp_of
 from evosearch.tasks.regression_formulas import FORMULAS
 from evosearch.tasks.rows import Rows, RowTask
 
@@ -75,11 +75,13 @@ class RegressionTask(RowTask):
 
 def _parts(settings: RegressionSettings) -> dict[str, Rows]:
     """Return the rows of the splits that no draw changes."""
-    return _kept_parts(settings.model_dump_json())
+    stamp = None if settings.file is None else stamp_of(settings.file)
+    return _kept_parts(settings.model_dump_json(), stamp)
 
 
 @lru_cache(maxsize=8)
-def _kept_parts(text: str) -> dict[str, Rows]:
+def _kept_parts(text: str, stamp: tuple[int, int] | None) -> dict[str, Rows]:
+    """Return the rows of settings; of a file as it was at ``stamp``."""
     settings = RegressionSettings.model_validate_json(text)
     rng = np.random.default_rng([_STREAM, settings.sample])
     if settings.file is not None:

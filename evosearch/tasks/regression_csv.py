@@ -45,6 +45,15 @@ def read_csv(path: str, target: str | None = None) -> Rows:
     return Rows(tuple(header[k] for k in kept), columns, np.ascontiguousarray(numbers[:, where]))
 
 
+def stamp_of(path: str) -> tuple[int, int] | None:
+    """Return what differs where a file was changed: time of change and size; None without one."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
 def _cells(path: str) -> tuple[list[str], list[list[str]]]:
     """Return the names of the columns and the cells of each row; blank lines do not count."""
     file = Path(path)

@@ -85,8 +85,7 @@ def test_hoisted_rules_are_smaller_and_tuned_ones_keep_their_structure(space, rn
         assert all(variation.hoist(rule).size <= rule.size for rule in rules)
     tuner = ConstantTuner(rng)
     rule = parse_expression("1.5*pre - 0.2*w")
-    for _ in range(50):
-        moved, step = tuner.propose(rule)
+    for moved, step in zip(*tuner.propose(rule, 50), strict=True):
         assert structure_of(moved) == structure_of(rule)
         assert moved.constants != rule.constants
         assert 0 < step <= 1
@@ -270,8 +269,7 @@ def test_with_a_width_only_the_best_are_parents_and_all_of_them_alike(space):
             rules = search.ask()
             search.tell(rules, score(space, rules))
         best = sorted(search._members, key=lambda m: (-m.fitness, len(m)))[:n_parents]
-        with lent_random(search._rng):
-            parents = search._select(200 * n_parents)
+        parents = search._select(200 * n_parents)
         counts = [sum(parent is member for parent in parents) for member in best]
         assert sum(counts) == len(parents)
         assert min(counts) > 130  # 200 are expected of each
@@ -289,6 +287,5 @@ def test_mutation_truncation_and_the_best_so_far_are_beam_search(space):
         search.tell(rules, scored)
         beam += zip((-scored.fitness).tolist(), (rule.size for rule in rules), strict=True)
         beam = sorted(beam)[:6]
-        with lent_random(search._rng):
-            chosen = {(-member.fitness, len(member)) for member in search._select(400)}
+        chosen = {(-member.fitness, len(member)) for member in search._select(400)}
         assert chosen == set(beam)

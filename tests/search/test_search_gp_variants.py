@@ -195,14 +195,14 @@ def test_without_newcomers_all_rules_are_as_old_as_the_search():
 @pytest.mark.parametrize("operator", ["crossover", "point"])
 def test_ages_follow_the_oldest_parent_that_gave_something(operator, monkeypatch):
     search = make("gp-afpo", population=40, tune_constants=0.0, **{**OFF, f"p_{operator}": 1.0})
-    child, log = search._child, []
+    note, log = search._note_descent, []
 
-    def logged(first, second):
-        rule = child(first, second)
-        log.append((rule, first.rule, second.rule))
-        return rule
+    def logged(child, used, first, second):
+        assert used == operator
+        log.append((child, first.rule, second.rule))
+        note(child, used, first, second)
 
-    monkeypatch.setattr(search, "_child", logged)
+    monkeypatch.setattr(search, "_note_descent", logged)
     born = {}
     for n in range(8):
         log.clear()

@@ -131,8 +131,9 @@ def test_scores_depend_on_neither_the_batch_nor_its_order():
 
 
 def test_an_unknown_formula_is_answered_with_the_nearest():
-    with pytest.raises(InputError, match="'pagie-1'"):
+    with pytest.raises(InputError, match="'pagie-1'") as caught:
         loaded(formula="pagie-2")
+    assert str(caught.value).count("task: ") == 1
 
 
 def test_formulas_are_searched_by_any_search_of_rules_and_rules_by_none_of_formulas():
@@ -178,6 +179,17 @@ def test_rows_of_a_file_are_dealt_out_to_the_splits(table):
     assert sorted(map(tuple, seen)) == sorted(zip(*whole.columns, whole.target, strict=True))
     other = loaded(**settings, sample=1).task("search").rows((0,), "search")
     assert not np.array_equal(other.target, parts["search"].target)
+
+
+def test_a_file_that_was_changed_is_read_again(table):
+    settings = {"file": f'"{table}"', "target": "y"}
+    first = loaded(**settings)
+    before, digest = first.task("search").rows((0,), "test").target, first.data_hash()
+    table.write_text(TABLE.replace(".5", ".75"))
+    second = loaded(**settings)
+
+    assert second.data_hash() != digest
+    np.testing.assert_array_equal(second.task("search").rows((0,), "test").target, before + 0.25)
 
 
 def test_few_rows_are_all_learned_from(tmp_path):
