@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import accumulate, chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,8 +108,7 @@ class Encoded:
             codes = map(self._tables.__getitem__, chain.from_iterable(nodes))
             self._codes = np.fromiter(codes, np.int32, sum(sizes))
             self._constants = np.array(self._tables.constants, np.float64)
-        self._starts = np.zeros(len(nodes) + 1, np.int64)
-        np.cumsum(sizes, out=self._starts[1:])
+        self._starts = np.fromiter(accumulate(sizes, initial=0), np.int64, len(nodes) + 1)
         self._depth = max(max(sizes, default=0) // 2 + 2, _MAX_KEPT_DEPTH)
 
     def __len__(self) -> int:
