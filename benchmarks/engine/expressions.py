@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,10 @@ from evosearch.search.semantics import semantic_key, semantic_keys
 
 COLUMNS = tuple(Terminal(terminal.name, Level.POST) for terminal in TERMINALS)
 ROWS = {100: 20, 1_000: 45, 10_000: 50}
+CALLS = {100: 100, 1_000: 10, 10_000: 3}
+"""Of one engine, one after the other in each turn: in the first, others' data fill the caches."""
+
+TURNS = 9
 SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 OURS, ERRORS = "evaluate_rows", "squared_errors"
 DEAP, OPERON = "DEAP-compiled NumPy", "pyoperon EvaluateTrees"
@@ -48,8 +53,9 @@ def node_evaluations() -> Record:
         bound = n_nodes / _least_seconds(rules, roofline) / 1e9
         for n_rows, asked in ROWS.items():
             columns = rng.uniform(0.2, 1.2, (3, n_rows)).astype(np.float32)
-            times = _time_expressions(rules, columns, smaller(max(5, 30_000 // n_rows)))
-            rate = {name: n_nodes * n_rows / times.median(name) / 1e9 for name in times.seconds}
+            times = _time_expressions(rules, columns, CALLS[n_rows])
+            n = n_nodes * n_rows * CALLS[n_rows]
+            rate = {name: n / times.median(name) / 1e9 for name in times.seconds}
             lines += [(name, n_rows, engine, rate[engine], times.ratio(engine, OURS),
                        100 * rate[engine] / bound)
                       for engine in rate]  # fmt: skip
@@ -92,7 +98,7 @@ def _expression_rows(
     return found
 
 
-def _time_expressions(rules: Sequence[Rule], columns: np.ndarray, repeats: int) -> Times:
+def _time_expressions(rules: Sequence[Rule], columns: np.ndarray, n_calls: int) -> Times:
     code = table_code([lower(rule, COLUMNS) for rule in rules], columns.dtype)
     compiled = compile_with_deap(rules)
     out = np.empty((len(rules), columns.shape[1]), columns.dtype)
@@ -107,7 +113,15 @@ def _time_expressions(rules: Sequence[Rule], columns: np.ndarray, repeats: int) 
     with np.errstate(all="ignore"):
         for function in engines.values():
             function()
-        return interleaved(engines, repeats)
+        return interleaved(
+            {name: partial(_repeat, function, n_calls) for name, function in engines.items()},
+            smaller(TURNS),
+        )
+
+
+def _repeat(function: Callable[[], Any], times: int) -> None:
+    for _ in range(times):
+        function()
 
 
 def _operon(rules: Sequence[Rule], columns: np.ndarray) -> Callable[[], Any] | None:

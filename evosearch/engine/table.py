@@ -21,8 +21,10 @@ from evosearch.engine.table_machine import GROUP_BYTES, run_group, sum_of_square
 u8 = np.uint64
 _run_group: Any = run_group
 _sum_of_squares: Any = sum_of_squares
-MAX_BYTES = 32 * 1024
-"""Of all places for the rows that are worked on: they stay in the first cache."""
+MAX_BYTES = 128 * 1024
+"""Of all places for the rows that are worked on: they stay in the second cache.
+
+In the first there is room for few groups, and each program is mispredicted in its first one."""
 
 PAIRWISE = 128
 """Most numbers that NumPy adds up without halving them."""
@@ -123,7 +125,7 @@ def _evaluate(
     ws: Any, pitch: Any, rows: Any, columns: Any, steps: Any, start: Any, values: Any,
     constant_start: Any, results: Any,
 ) -> None:  # fmt: skip
-    """Some rows outside, programs inside: those rows of the table stay in the L1 cache."""
+    """Some rows outside, programs inside: those rows of the table stay in a cache."""
     n_rows, group = u8(columns.shape[1]), u8(GROUP_BYTES // ws.itemsize)
     flat = results.reshape(results.size)
     row = u8(0)
