@@ -22,6 +22,10 @@ MAX_REMEMBERED = 100_000
 """Structures of which the model knows how often they were lived already."""
 
 
+LEAST_GAIN = 1.1
+"""What compiling must promise: its cost is known worse than that of lives, and is for good."""
+
+
 class TierChoice:
     """Decides rule by rule, and remembers how often a structure was lived."""
 
@@ -121,7 +125,7 @@ class TierChoice:
             zero += seen * model.native_time(counts, 0)
         one = seen * model.native_time(counts, 1)
         one += self._slowness[1] * model.compile_time(work.code, 1)
-        if interpreter <= min(zero, one):
+        if interpreter <= LEAST_GAIN * min(zero, one):
             return None
         return 0 if zero <= one else 1
 
