@@ -111,8 +111,8 @@ def run(
     Raises:
         InputError: something supplied is wrong, or the same run exists already.
     """
+    from evosearch.execution import execute
     from evosearch.loop import check_limits
-    from evosearch.run import execute
 
     check_limits(time_s, target)
     if patience is not None and patience < 1:
@@ -188,7 +188,7 @@ def resume(
         InputError: there is no such run, or it cannot be continued.
     """
     folder = existing_run(run, out=out)
-    from evosearch.run import resume as continue_run
+    from evosearch.execution import resume as continue_run
 
     return continue_run(
         folder,
@@ -413,9 +413,9 @@ def finished_run(problem: Problem, *, search: str, seed: int, **options: Any) ->
         InputError: the run is there, but was extended beyond the budget.
         RunStoppedError: it was stopped by a signal, after saving.
     """
+    from evosearch.execution import find_existing
+    from evosearch.execution import resume as continue_run
     from evosearch.loop import BUDGET, DONE, TIME
-    from evosearch.run import find_existing
-    from evosearch.run import resume as continue_run
 
     out, budget = runs_folder(options.pop("out", None)), options["budget"]
     device = options.get("device", "cpu")

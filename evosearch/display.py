@@ -15,7 +15,7 @@ from evosearch.tables import Table, cell
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from evosearch.run import Progress
+    from evosearch.loop import Progress
 
 SECONDS_BETWEEN_LINES = 5.0
 

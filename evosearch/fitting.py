@@ -164,10 +164,17 @@ class Bench:
         """Raise InputError where the learner cannot train the bed's network."""
         self._learner.check(self._lesson(self._bed.grid[0], "test", self._keys(_REPORT, 1)))
 
+    def tuned(self) -> tuple[tuple[str, float], float]:
+        """Return the grid's best setting on validation data, and the accuracy there."""
+        if not self._learner.has_rate:
+            return _NO_RATE, self._validated(_NO_RATE)
+        found = [(setting, self._validated(setting)) for setting in self._bed.grid]
+        return max(found, key=lambda one: one[1])
+
     def fitted(self, seeds: int) -> Fitted:
         """Tune and report; the time of an update is left open."""
         start = time.perf_counter()
-        setting = max(self._bed.grid, key=self._validated) if self._learner.has_rate else _NO_RATE
+        setting = self.tuned()[0] if self._learner.has_rate else _NO_RATE
         lesson = self._lesson(setting, "test", self._keys(_REPORT, seeds))
         learned = self._learner.learn(replace(lesson, is_probed=True))
         return Fitted(

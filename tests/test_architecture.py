@@ -26,7 +26,13 @@ LONG_MODULES = {}
 
 # What stands above a run, and what makes one.
 FRONT = ("evosearch.report", "evosearch.api", "evosearch.cli")
-RUNNING = ("evosearch.evaluation", "evosearch.store", "evosearch.run", *FRONT)
+RUNNING = (
+    "evosearch.evaluation",
+    "evosearch.store",
+    "evosearch.run",
+    "evosearch.execution",
+    *FRONT,
+)
 
 # A part, and the parts it never imports, at module level or inside functions.
 NEVER_IMPORTS = {
@@ -90,8 +96,14 @@ NEVER_IMPORTS = {
     "evosearch.spaces": ("evosearch.search", "evosearch.tasks", "evosearch.problem", *RUNNING),
     "evosearch.search": ("evosearch.tasks", "evosearch.problem", "evosearch.scoring", *RUNNING),
     "evosearch.tasks": ("evosearch.search", "evosearch.spaces", *RUNNING),
-    "evosearch.evaluation": ("evosearch.search", "evosearch.run", *FRONT),
+    "evosearch.evaluation": (
+        "evosearch.search",
+        "evosearch.run",
+        "evosearch.execution",
+        *FRONT,
+    ),
     "evosearch.store": ("evosearch.search", "evosearch.tasks", "evosearch.evaluation", *FRONT),
+    "evosearch.run": ("evosearch.execution",),
 }
 
 # Whatever runs text or bytes as code. A call is written as in the source: a name, or the last

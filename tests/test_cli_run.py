@@ -356,8 +356,9 @@ def test_compare_prints_one_object_with_the_promised_keys(say, tmp_path, monkeyp
     for test in facts["tests"]:
         assert list(test) == ["a", "b", "p", "effect"]
     assert facts["budget"] == 40
-    again = sys.modules["evosearch.run"]  # the name in the package is the function
-    monkeypatch.setattr(again, "execute", lambda *args, **options: pytest.fail("run again"))
+    monkeypatch.setattr(
+        "evosearch.execution.execute", lambda *args, **options: pytest.fail("run again")
+    )
     assert say(*args).json == facts
     bad = say("compare", "oja_pc1", "--searches", "random,gpp", "--out", tmp_path)
     assert bad.status == 2

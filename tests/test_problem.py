@@ -197,7 +197,7 @@ def test_an_absolute_rule_is_read_again_from_its_text(text):
 def test_an_absolute_problem_runs_stops_and_resumes(tmp_path, monkeypatch):
     import signal
 
-    from evosearch.run import execute, resume
+    from evosearch.execution import execute, resume
 
     monkeypatch.setattr("evosearch.rules.simplify.simplify", lambda rule, **options: rule)
     overrides = {**SMALL, "rule.form": "absolute", "searches.gp.population": "15"}

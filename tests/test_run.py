@@ -11,9 +11,10 @@ import pytest
 from evosearch import api
 from evosearch.errors import EvosearchError, InputError
 from evosearch.evaluation import EvaluationCancelledError, Evaluator
+from evosearch.execution import execute, find_existing, resume
 from evosearch.problem import load_problem
 from evosearch.rules.parser import parse
-from evosearch.run import Run, execute, find_existing, resume
+from evosearch.run import Run
 
 # Problem, search, population: a few generations of each, some of them cut by the budget.
 CASES = {
@@ -437,7 +438,7 @@ def test_a_start_is_recorded_and_changes_the_name(tmp_path):
     assert started._facts["init"] == [text]
     assert by_name._facts["init"] == [text]
     assert by_run._facts["init"] == [started.champion.text]
-    from evosearch.run import reading
+    from evosearch.store.folder import reading
 
     with reading(started.path) as store:
         assert text in [row.text for row in store.candidates(1)]

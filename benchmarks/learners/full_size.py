@@ -39,7 +39,7 @@ LEARNERS = {
         "noprop, 10 blocks",
         "noprop-ct",
         "noprop-fm",
-        "noprop-fm, scale 3",
+        "noprop-fm, scale 1",
     ),
     "fashion_mnist": ("shallow", "bp", "lra", "rlra"),
 }
@@ -48,7 +48,7 @@ UNSEARCHED = {
     "noprop, 10 blocks": NoProp(),
     "noprop-ct": make_learner("noprop-ct"),
     "noprop-fm": make_learner("noprop-fm"),
-    "noprop-fm, scale 3": NoPropFm(scale=3.0),
+    "noprop-fm, scale 1": NoPropFm(scale=1.0),
 }
 PUBLISHED = ("adam", 1e-3)
 

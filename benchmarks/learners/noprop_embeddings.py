@@ -35,10 +35,10 @@ RADIUS, SPREAD = 3.0, 0.55
 UPDATES, CHECK_EVERY, BATCH, RATE = 3000, 500, 128, 1e-3
 SHOWN = (500, 1500, 3000)
 SETTINGS = {
-    "one-hot": NoPropFm(embedding="one-hot"),
+    "one-hot": NoPropFm(embedding="one-hot", scale=1.0),
     "one-hot, 10 times as long": NoPropFm(embedding="one-hot", scale=10.0),
-    "learned, d = 20": NoPropFm(embedding="learned", width=20),
-    "prototype": NoPropFm(embedding="prototype"),
+    "learned, d = 20": NoPropFm(embedding="learned", width=20, scale=1.0),
+    "prototype": NoPropFm(embedding="prototype", scale=1.0),
 }
 
 

@@ -4,8 +4,8 @@
     python benchmarks/learners/table.py times digits6         # time those again, in one call
     python benchmarks/learners/table.py page                  # compose the page from the records
 
-Learners of one call are tuned, reported and timed together with floor and ceiling; records are
-benchmarks/learners/records/BED/LEARNER.json.
+Learners of one call are timed together with the ceiling; what floor and ceiling reach is taken from
+their records, benchmarks/learners/records/BED/LEARNER.json.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from table_page import write_page
 
@@ -48,23 +49,40 @@ def main(names: Sequence[str]) -> None:
 
 
 def measure(where: Bed, learners: Sequence[str]) -> None:
-    """Fit some learners beside floor and ceiling, and keep a record of each."""
+    """Fit some learners, floor and ceiling first where they have no record, and keep each."""
+    ends = (where.floor, where.ceiling)
+    if not all(record_of(where, name).is_file() for name in ends):
+        learners = list(dict.fromkeys((*ends, *learners)))
     named = [name for name in learners if where.network in make_learner(name).networks]
-    able = list(dict.fromkeys((where.floor, where.ceiling, *named)))
+    if not named:
+        return
     try:
-        fit = es.fit(where.name, learners=able, seeds=SEEDS)
+        fit = es.fit(where.name, learners=named, seeds=SEEDS, workers=1)
     except InputError as error:  # one that cannot train this network, by its own check
         print(f"{where.name}: {error}", flush=True)
         if len(named) > 1:
             for name in named:
                 measure(where, [name])
         return
+    seconds = times(where.name, learners=[where.ceiling])[where.ceiling]
     for row in fit.rows:
-        facts = {**fit.facts(row), "accuracies": row.accuracies, "seeds": SEEDS}
-        target = record_of(where, row.learner)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(plain(facts), indent=1) + "\n", encoding="utf-8")
-        print(f"{where.name} {row.learner}: {facts['accuracy_mean']}", flush=True)
+        keep(where, {**fit.facts(row), "accuracies": row.accuracies, "seeds": SEEDS}, seconds)
+
+
+def keep(where: Bed, facts: dict[str, Any], ceiling_s: float) -> None:
+    """Write a learner's record, beside what floor and ceiling reached."""
+    target = record_of(where, facts["learner"])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if facts["normalised"] is None and facts["accuracy_mean"] is not None:
+        low, high = (
+            json.loads(record_of(where, name).read_text(encoding="utf-8"))["accuracy_mean"]
+            for name in (where.floor, where.ceiling)
+        )
+        facts["normalised"] = (facts["accuracy_mean"] - low) / (high - low)
+    if facts["cost_ratio_to_bp"] is None:
+        facts["cost_ratio_to_bp"] = facts["seconds_per_update"] / ceiling_s
+    target.write_text(json.dumps(plain(facts), indent=1) + "\n", encoding="utf-8")
+    print(f"{where.name} {facts['learner']}: {facts['accuracy_mean']}", flush=True)
 
 
 def time_again(where: Bed) -> None:

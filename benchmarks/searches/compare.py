@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,15 @@ PAGE = ROOT / "docs" / "results" / "searches.md"
 
 @dataclass(frozen=True)
 class Plan:
-    """One comparison: searches, candidate evaluations of each run, and runs of each search."""
+    """One comparison: searches, candidate evaluations of each run, and runs of each search.
+
+    ``settings`` are keys of the problem that are changed for all, by dotted path.
+    """
 
     searches: tuple[str, ...]
     budget: int
     seeds: int
+    settings: dict[str, str] = field(default_factory=dict[str, str])
 
 
 _OF_RULES = (
@@ -56,7 +60,19 @@ PLANS = {
     ),
     "delta_rule": Plan(_OF_RULES, 1500, 10),
     "switching_cue": Plan(_OF_RULES, 1000, 10),
-    "oja_pc1": Plan(_OF_RULES, 1500, 10),
+    "oja_pc1": Plan(
+        _OF_RULES, 1500, 10, {"splits.validation.draws": "500", "splits.test.draws": "2000"}
+    ),
+    "hopfield_storage": Plan(_OF_RULES, 1000, 10),
+    "xor_parity": Plan(
+        _OF_RULES, 1500, 10, {"splits.validation.draws": "100", "splits.test.draws": "100"}
+    ),
+    "circuit_dfa": Plan(
+        ("gp", "gp-lexicase", "gp-afpo", "memetic", "beam", "nrpa", "annealing", "random"),
+        150,
+        10,
+        {"splits.validation.draws": "2", "splits.test.draws": "4"},
+    ),
 }
 
 
@@ -68,10 +84,15 @@ def main(names: Sequence[str]) -> None:
             continue
         plan = PLANS[name]
         found = es.compare(
-            name, searches=plan.searches, seeds=plan.seeds, budget=plan.budget, workers=1
+            name,
+            searches=plan.searches,
+            seeds=plan.seeds,
+            budget=plan.budget,
+            settings=plan.settings,
+            workers=1,
         )
         record = found.to_json() | {
-            "plan": {"budget": plan.budget, "seeds": plan.seeds},
+            "plan": {"budget": plan.budget, "seeds": plan.seeds, "settings": plan.settings},
             "wilson": {row.search: plain(list(row.wilson)) for row in found.rows},
         }
         RECORDS.mkdir(exist_ok=True)
@@ -86,7 +107,9 @@ def page() -> str:
         path = RECORDS / f"{name}.json"
         if path.exists():
             parts.append(section(name, json.loads(path.read_text(encoding="utf-8"))))
-    parts.append((Path(__file__).parent / "notes.md").read_text(encoding="utf-8"))
+    from ground_truth import section as ground_truth  # which reads the runs of these plans
+
+    parts += [ground_truth(), (Path(__file__).parent / "notes.md").read_text(encoding="utf-8")]
     return "\n".join(parts)
 
 
@@ -97,7 +120,7 @@ def section(name: str, record: dict[str, Any]) -> str:
     lines = [
         f"## {name}",
         "",
-        f"{plan['seeds']} seeds, {plan['budget']:,} evaluations a run.",
+        f"{plan['seeds']} seeds, {plan['budget']:,} evaluations a run{changes(plan)}.",
         "",
         "| search | success (95 % interval) | median test | quartiles | evaluations to success |",
         "|---|---|---:|---|---:|",
@@ -112,6 +135,13 @@ def section(name: str, record: dict[str, Any]) -> str:
             f"{number(row['median'])} | {quartiles} | {cost} |"
         )
     return "\n".join([*lines, "", differences(record), ""])
+
+
+def changes(plan: dict[str, Any]) -> str:
+    """Say which keys of the problem were changed for all searches."""
+    settings = plan.get("settings") or {}
+    said = ", ".join(f"{key} = {value}" for key, value in settings.items())
+    return f", with {said}" if said else ""
 
 
 def differences(record: dict[str, Any]) -> str:

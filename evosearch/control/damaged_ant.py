@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -47,18 +48,24 @@ class DamagedAnt(GymnasiumWorld):
             self._model.geom_size[self._legs[leg - 1], 1] *= self._length
             self._model.geom_pos[self._legs[leg - 1]] *= self._length
 
-    def live(self, w: FloatArray, learn: Learning, seed: int) -> tuple[float, int]:
+    def live(
+        self, w: FloatArray, learn: Learning, seed: int, *, senses: int, clock: float = 0.0
+    ) -> tuple[float, int]:
         """Return the sum of rewards and the number of steps of one life.
 
         Args:
-            w: (8, n_observations + 1) weights at birth; the last column is the bias.
+            w: (8, senses + 1) weights at birth, the last column that of the bias; two columns more
+                with a clock.
             learn: what changes them after each step.
             seed: of the first state.
+            senses: how many observations are seen, the first of all.
+            clock: steps of a cycle, whose sine and cosine are seen; 0 for none.
         """
         observation, _ = self._environment.reset(seed=seed)
         total, n_steps, is_over = 0.0, 0, False
         while not is_over:
-            seen = np.append(np.clip(self._flat(observation), -5.0, 5.0), 1.0)
+            body = np.clip(self._flat(observation)[:senses], -5.0, 5.0)
+            seen = np.concatenate([body, [1.0], _phase(n_steps, clock)])
             acted = np.tanh(w @ seen)
             observation, reward, is_terminated, is_truncated, _ = self._environment.step(
                 self._action(acted)
@@ -67,3 +74,11 @@ class DamagedAnt(GymnasiumWorld):
             total, n_steps = total + float(reward), n_steps + 1
             is_over = is_terminated or is_truncated
         return total, n_steps
+
+
+def _phase(step: int, clock: float) -> list[float]:
+    """Return sine and cosine of a cycle of ``clock`` steps, nothing without a clock."""
+    if not clock:
+        return []
+    angle = math.tau * step / clock
+    return [math.sin(angle), math.cos(angle)]

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evosearch.circuits.base import CIRCUITS, DEFAULT_RULE, TERMINALS, forward_equivalents
+from evosearch.circuits.base import (
+    CIRCUITS,
+    DEFAULT_RULE,
+    TERMINALS,
+    Circuit,
+    forward_equivalents,
+)
 from evosearch.circuits.life import Probe, accuracies, build_life, kept_matrices, probe
 from evosearch.circuits.normalisers import normaliser
 from evosearch.circuits.teaching import Plan
@@ -26,14 +32,17 @@ class CircuitLearner(Learner):
     Args:
         name: of a circuit.
         rule: text of a rule over the circuit's terminals; ``error*pre`` is the published learner.
+        circuit: the circuit with settings of its own; None for that of the name as it is.
     """
 
-    def __init__(self, name: str, rule: str = DEFAULT_RULE) -> None:
+    def __init__(
+        self, name: str, rule: str = DEFAULT_RULE, *, circuit: Circuit | None = None
+    ) -> None:
         from evosearch.rules.lower import lower
         from evosearch.rules.rule import Rule
 
         self.name = name
-        self._circuit = CIRCUITS.get(name)()
+        self._circuit = CIRCUITS.get(name)() if circuit is None else circuit
         self._program = lower(Rule(rule), TERMINALS)
         self.title = self._circuit.title
         self.locks = self._circuit.locks

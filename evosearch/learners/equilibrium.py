@@ -33,16 +33,18 @@ class Settling:
         steps: of the free phase.
         nudged_steps: of a nudged phase, which goes on from where the free one ended.
         step_size: share of the way that a unit goes to what its neighbours ask of it.
+        least: state of a hidden unit; the most is 1, and outputs lie within 0 and 1.
     """
 
     steps: int
     nudged_steps: int
     step_size: float
+    least: float = 0.0
 
 
 @dataclass(frozen=True)
 class EquilibriumNetworks:
-    """D networks of units within 0 and 1 whose connections work both ways.
+    """D networks of units with bounded states whose connections work both ways.
 
     The energy of states s is the sum of s^2 / 2 - s b over units, less the sum of s w s' over
     connected pairs; inputs are held.
@@ -103,11 +105,12 @@ class EquilibriumNetworks:
             wanted = self._asked(drive, states)
             if targets is not None and beta is not None:
                 wanted[-1] += beta * (targets - states[-1])
-            for want, state in zip(wanted, states, strict=True):
+            floors = [*[self.settling.least] * (len(states) - 1), 0.0]
+            for want, state, floor in zip(wanted, states, floors, strict=True):
                 want -= state
                 want *= self.settling.step_size
                 want += state
-                np.clip(want, 0.0, 1.0, out=want)
+                np.clip(want, floor, 1.0, out=want)
             states = wanted
         return states
 
@@ -124,7 +127,7 @@ class EquilibriumNetworks:
 class EquilibriumPropagation(Learner):
     """Equilibrium propagation: the products of activities when nudged, less those when free.
 
-    Units are those of a Hopfield network with states within 0 and 1. For outputs that are drawn to
+    Units are those of a Hopfield network with bounded states. For outputs that are drawn to
     the target ever more weakly the difference of two Hebbian terms becomes the gradient of the
     squared error at the free equilibrium. One-sided nudging has an error of first order in
     ``beta``; it cancels between two nudged phases of opposite sign, and on average where the sign
@@ -136,6 +139,10 @@ class EquilibriumPropagation(Learner):
         free_steps: of the free phase.
         nudged_steps: of a nudged phase.
         step_size: of the relaxation, within 0 and 1.
+        is_signed: whether hidden states lie within -1 and 1, not within 0 and 1 as in the source:
+            units at rest then pass errors down, where half of the others are at 0 and pass none.
+        gain: what initial weights are multiplied by, above 0: connections that work both ways add
+            up, and too strong ones leave units at their bounds.
 
     Sources: B. Scellier, Y. Bengio, "Equilibrium propagation: bridging the gap between energy-based
     models and backpropagation", Frontiers in Computational Neuroscience 11, 2017; two nudged
@@ -158,6 +165,8 @@ class EquilibriumPropagation(Learner):
         free_steps: int = 20,
         nudged_steps: int = 6,
         step_size: float = 0.5,
+        is_signed: bool = True,
+        gain: float = 0.6,
     ) -> None:
         if nudging not in ("centred", "random"):
             raise InputError(f"nudging is {nudging!r}; it must be 'centred' or 'random'.")
@@ -171,14 +180,17 @@ class EquilibriumPropagation(Learner):
                 f"free_steps is {free_steps} and nudged_steps {nudged_steps}; "
                 "each must be at least 1."
             )
-        self._is_centred, self._beta = nudging == "centred", beta
-        self._settling = Settling(free_steps, nudged_steps, step_size)
+        if not (np.isfinite(gain) and gain > 0):
+            raise InputError(f"gain is {gain}; it must be a number above 0.")
+        self._is_centred, self._beta, self._gain = nudging == "centred", beta, gain
+        self._settling = Settling(free_steps, nudged_steps, step_size, -1.0 if is_signed else 0.0)
 
     def learn(self, lesson: Lesson) -> Learned:
         """Live all draws of the lesson."""
         self.check(lesson)
         start = initial_networks(lesson, np.float32)
-        networks = EquilibriumNetworks(start.weights, start.biases, self._settling)
+        weights = [self._gain * layer for layer in start.weights]
+        networks = EquilibriumNetworks(weights, start.biases, self._settling)
         steps, curve = Steps(lesson.normaliser, lesson.rate), Curve(lesson)
         generators = [draw_rng(key, NOISE) for key in lesson.keys]
         with np.errstate(all="ignore"):  # lives may diverge

@@ -111,7 +111,8 @@ class NoPropFm(NoPropLearner):
 
     It has the hidden layers of the lesson, through which errors do travel back, but never through
     the steps of an answer. Embeddings that are short beside unit noise are hard to find, such as
-    one-hot ones of many classes; ``scale`` lengthens them. float64.
+    one-hot ones of many classes; ``scale`` lengthens them, and its 3 does better on digits than
+    the 1 of the source. float64.
 
     Source: Li, Teh & Pascanu (2025), NoProp-FM; Lipman et al. (2023), flow matching.
 
@@ -135,7 +136,7 @@ class NoPropFm(NoPropLearner):
         solver: str = "euler",
         embedding: str = "one-hot",
         width: int = 20,
-        scale: float = 1.0,
+        scale: float = 3.0,
     ) -> None:
         super().__init__(embedding, width, scale)
         check_solver(self.name, steps, solver)

@@ -13,26 +13,42 @@ from evosearch.outcome import Evaluation
 from evosearch.rules.expression import Expression, Node
 from evosearch.search.base import SEARCHES, Search, SearchSettings, State, usable_fitness
 from evosearch.search.enumeration import Enumeration
+from evosearch.search.gradings import Gradings
 
 logger = logging.getLogger(__name__)
 
 
-class EnumerateSettings(SearchSettings):
-    """Settings of ``enumerate``."""
+class PrunedSettings(SearchSettings):
+    """Settings that say which rules are enumerated, whatever their size."""
 
-    population: int = Field(200, ge=1, le=1_000_000, description="rules that are asked at a time")
     scales: bool = Field(
         True,
         description="score each rule at all step size factors of the problem, not only at 1",
     )
-    max_size: int = Field(
-        9, ge=1, le=63, description="nodes of the largest rules; the space's limit holds too"
+    units: dict[str, tuple[int, ...]] = Field(
+        {},
+        description="exponents of units, by terminal: only rules whose sums have terms of equal "
+        "units are built",
+    )
+    reflections: tuple[tuple[str, ...], ...] = Field(
+        (),
+        description="terminals that turn their signs together: only rules that turn with the "
+        "weight, from parts that are odd or even, are built",
     )
     constants: tuple[float, ...] | None = Field(
         None, description="constants to build with; default: the space's, or 1 where it has a range"
     )
     max_combinations: int = Field(
         50_000_000, ge=1, description="rules looked at for one size; beyond it the search ends"
+    )
+
+
+class EnumerateSettings(PrunedSettings):
+    """Settings of ``enumerate``."""
+
+    population: int = Field(200, ge=1, le=1_000_000, description="rules that are asked at a time")
+    max_size: int = Field(
+        9, ge=1, le=63, description="nodes of the largest rules; the space's limit holds too"
     )
 
 
@@ -43,7 +59,9 @@ class EnumerateSearch(Search):
     Candidates come in order of size; the seed changes nothing. When it is done, no rule of up to
     ``max_size`` nodes over the space's terminals, functions and constants scores higher on the
     draws. The state is a position, since the order is always the same. See
-    :class:`~evosearch.search.enumeration.Enumeration` for how functions are told apart.
+    :class:`~evosearch.search.enumeration.Enumeration` for how functions are told apart, and
+    :class:`~evosearch.search.gradings.Gradings` for rules that ``units`` and ``reflections`` leave
+    out.
 
     Source: A. Udupa, A. Raghavan, J. Deshmukh, S. Mador-Haim, M. Martin, R. Alur, "TRANSIT:
     Specifying Protocols with Concolic Snippets", PLDI 2013.
@@ -61,7 +79,9 @@ class EnumerateSearch(Search):
         leaves: list[Node] = [*space.terminals, *(float(c) for c in dict.fromkeys(constants))]
         self._leaves = tuple(leaves)
         self._max_size = min(self.settings.max_size, space.max_size)
-        self._functions = Enumeration(self._leaves, space.functions)
+        s = self.settings
+        self._gradings = Gradings(space.terminals, s.units, s.reflections)
+        self._functions = Enumeration(self._leaves, space.functions, self._gradings)
         self._position = 0
         self._n_failed = 0
         self._is_cut = False
@@ -87,6 +107,10 @@ class EnumerateSearch(Search):
         self._position = int(state["position"])
         self._n_failed = int(state["n_failed"])
 
+    def size_of(self, number: int) -> int:
+        """Return the nodes of candidate ``number``, counted from 0 in the order of asking."""
+        return self._functions.size_of(number)
+
     @property
     def is_done(self) -> bool:
         """Whether all rules up to the largest size were scored."""
@@ -108,8 +132,8 @@ class EnumerateSearch(Search):
         equal = "" if self._functions.is_exact else ", told apart by 24 values to ten digits"
         return (
             f"Among all rules of up to {size} nodes over these terminals, operators and constants "
-            f"({leaves}; {functions}), counted as functions ({n:,}{equal}), none scores higher on "
-            f"these draws than the best found.{failed}"
+            f"({leaves}; {functions}){self._gradings.phrase()}, counted as functions "
+            f"({n:,}{equal}), none scores higher on these draws than the best found.{failed}"
         )
 
     def _reach(self, n_functions: int) -> None:

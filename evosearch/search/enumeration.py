@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from evosearch.rules.expression import Expression, Node
 from evosearch.rules.fingerprint import Algebra, ModularAlgebra, NumericAlgebra, Values
 from evosearch.rules.primitives import PRIMITIVES
+from evosearch.search.gradings import Grades, Gradings
 
 _COMMUTATIVE = frozenset({"add", "mul"})
 _LEAF = -1
@@ -26,6 +27,17 @@ class _Level:
     left: NDArray[np.int32]
     right: NDArray[np.int32]
     values: Values
+    grades: Grades
+
+    def taken(self, rows: NDArray[Any]) -> _Level:
+        """Return some of the functions, by index or mask."""
+        return _Level(
+            self.operator[rows],
+            self.left[rows],
+            self.right[rows],
+            self.values[:, rows],
+            self.grades[:, rows],
+        )
 
 
 class Enumeration:
@@ -42,9 +54,13 @@ class Enumeration:
     (bottom-up enumeration modulo equivalence); J. Schwartz, "Fast Probabilistic Algorithms for
     Verification of Polynomial Identities", Journal of the ACM 27, 1980.
 
+    With ``gradings`` only functions are built whose parts all have grades, and those count that
+    are rules by them; the others serve as parts.
+
     Args:
         leaves: terminals and constants.
         functions: names of primitives.
+        gradings: units and symmetries that rules keep; None for all rules.
 
     Example:
         >>> functions = Enumeration(("w", "pre", "post", 1.0), ("add", "sub", "mul"))
@@ -54,13 +70,18 @@ class Enumeration:
         (3, 33)
     """
 
-    def __init__(self, leaves: Sequence[Node], functions: Sequence[str]) -> None:
+    def __init__(
+        self, leaves: Sequence[Node], functions: Sequence[str], gradings: Gradings | None = None
+    ) -> None:
         self.is_exact = all(PRIMITIVES[name].is_polynomial for name in functions)
         self._leaves = tuple(leaves)
         self._functions = tuple(functions)
         self._algebra: Algebra = ModularAlgebra() if self.is_exact else NumericAlgebra()
+        self._gradings = gradings or Gradings((), {}, ())
         self._levels: list[_Level] = []
-        self._first: list[int] = [0]
+        self._first: list[int] = [0]  # of each level, among all that were built
+        self._rules = np.empty(0, dtype=np.int64)  # numbers of those that count
+        self._n_rules: list[int] = [0]
         self._seen: NDArray[np.uint64] = np.empty((2, 0), dtype=np.uint64)
 
     @property
@@ -70,16 +91,16 @@ class Enumeration:
 
     @property
     def n_functions(self) -> int:
-        """Functions built so far."""
-        return self._first[-1]
+        """Functions found so far."""
+        return self._n_rules[-1]
 
     def n_up_to(self, size: int) -> int:
-        """Return the functions of rules up to ``size`` nodes, at most those built."""
-        return self._first[min(size, self.size)]
+        """Return the functions of rules up to ``size`` nodes, at most those found."""
+        return self._n_rules[min(size, self.size)]
 
     def size_of(self, number: int) -> int:
         """Return the nodes of the shortest rule of function ``number``."""
-        return int(np.searchsorted(self._first, number, side="right"))
+        return int(np.searchsorted(self._n_rules, number, side="right"))
 
     def n_combinations(self) -> int:
         """Return how many rules the next ``extend`` has to look at."""
@@ -102,17 +123,20 @@ class Enumeration:
                 waiting, n_waiting = [], 0
         if waiting:
             kept.append(self._without_known(_joined(waiting)))
-        level = _joined(kept) if kept else _empty_level(self._algebra)
+        level = _joined(kept) if kept else self._empty_level()
+        rules = self._first[-1] + np.flatnonzero(self._gradings.are_rules(level.grades))
         self._levels.append(level)
         self._first.append(self._first[-1] + len(level.operator))
+        self._rules = np.concatenate([self._rules, rules])
+        self._n_rules.append(len(self._rules))
 
     def expression(self, number: int) -> Expression:
         """Return the first rule that was found for function ``number``."""
         nodes: list[Node] = []
-        stack = [number]
+        stack = [int(self._rules[number])]
         while stack:
             number = stack.pop()
-            size = self.size_of(number)
+            size = int(np.searchsorted(self._first, number, side="right"))
             level, row = self._levels[size - 1], number - self._first[size - 1]
             operator = int(level.operator[row])
             if operator == _LEAF:
@@ -135,15 +159,18 @@ class Enumeration:
             np.arange(n, dtype=np.int32),
             np.zeros(n, dtype=np.int32),
             np.stack([self._algebra.leaf(leaf) for leaf in self._leaves], axis=1),
+            np.stack([self._gradings.leaf(leaf) for leaf in self._leaves], axis=1),
         )
+
+    def _empty_level(self) -> _Level:
+        return next(self._leaf_blocks()).taken(np.empty(0, dtype=np.int64))
 
     def _blocks(self, size: int) -> Iterator[_Level]:
         """Yield all rules of ``size`` nodes over known functions, in a fixed order."""
         for operator, name in enumerate(self._functions):
             if PRIMITIVES[name].arity == 1:
-                operand = self._levels[size - 2].values
-                numbers = self._first[size - 2] + np.arange(operand.shape[1])
-                yield self._block(operator, numbers, numbers, operand, operand)
+                rows = np.arange(self._n_of(size - 1))
+                yield self._block(operator, size - 1, rows, size - 1, rows)
         for left_size in range(1, size - 1):
             right_size = size - 1 - left_size
             if self._n_of(left_size) and self._n_of(right_size):
@@ -153,8 +180,7 @@ class Enumeration:
                         yield from self._binary_blocks(operator, left_size, right_size)
 
     def _binary_blocks(self, operator: int, left_size: int, right_size: int) -> Iterator[_Level]:
-        left, right = self._levels[left_size - 1].values, self._levels[right_size - 1].values
-        n_left, n_right = left.shape[1], right.shape[1]
+        n_left, n_right = self._n_of(left_size), self._n_of(right_size)
         is_triangle = left_size == right_size and self._functions[operator] in _COMMUTATIVE
         n_rows = max(1, _ROWS_AT_ONCE // n_right)
         for start in range(0, n_left, n_rows):
@@ -164,27 +190,30 @@ class Enumeration:
             if is_triangle:
                 is_kept = rows <= columns
                 rows, columns = rows[is_kept], columns[is_kept]
-            yield self._block(
-                operator,
-                self._first[left_size - 1] + rows,
-                self._first[right_size - 1] + columns,
-                left[:, rows],
-                right[:, columns],
-            )
+            yield self._block(operator, left_size, rows, right_size, columns)
 
     def _block(
         self,
         operator: int,
-        left: NDArray[Any],
-        right: NDArray[Any],
-        left_values: Values,
-        right_values: Values,
+        left_size: int,
+        left: NDArray[np.int64],
+        right_size: int,
+        right: NDArray[np.int64],
     ) -> _Level:
+        """Apply a function to pairs of rows of two levels; pairs without a grade are left out."""
+        name = self._functions[operator]
+        lefts, rights = self._levels[left_size - 1], self._levels[right_size - 1]
+        grades = np.empty((0, len(left)), dtype=np.int16)
+        if self._gradings:
+            a, b = lefts.grades[:, left], rights.grades[:, right]
+            grades, may = self._gradings.apply(name, a, b)
+            left, right, grades = left[may], right[may], grades[:, may]
         return _Level(
             np.full(len(left), operator, dtype=np.int16),
-            left.astype(np.int32),
-            right.astype(np.int32),
-            self._algebra.apply(self._functions[operator], left_values, right_values),
+            (self._first[left_size - 1] + left).astype(np.int32),
+            (self._first[right_size - 1] + right).astype(np.int32),
+            self._algebra.apply(name, lefts.values[:, left], rights.values[:, right]),
+            grades,
         )
 
     def _without_known(self, level: _Level) -> _Level:
@@ -199,7 +228,7 @@ class Enumeration:
         is_first[1:] = (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)
         new = np.sort(order[is_first & (order >= n_seen)]) - n_seen
         self._seen = np.concatenate([self._seen, keys[:, new]], axis=1)
-        return _Level(level.operator[new], level.left[new], level.right[new], level.values[:, new])
+        return level.taken(new)
 
 
 def _joined(levels: Sequence[_Level]) -> _Level:
@@ -208,9 +237,5 @@ def _joined(levels: Sequence[_Level]) -> _Level:
         np.concatenate([level.left for level in levels]),
         np.concatenate([level.right for level in levels]),
         np.concatenate([level.values for level in levels], axis=1),
+        np.concatenate([level.grades for level in levels], axis=1),
     )
-
-
-def _empty_level(algebra: Algebra) -> _Level:
-    none = np.empty(0, dtype=np.int32)
-    return _Level(none.astype(np.int16), none, none, algebra.leaf(0.0)[:, None][:, :0])

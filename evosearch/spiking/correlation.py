@@ -7,6 +7,7 @@ call nothing of ours, so that their own file is all that their compiled code dep
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ TAU_M, TAU_TRACE, REFRACTORY = 18.0, 20.0, 2.0  # ms
 THRESHOLD = 20.0  # mV above rest, to which the membrane is reset
 RATE = 0.01  # lambda: what a change of 1 means for a weight
 SAMPLE = 0.1  # ms between two looks at the potential
+EPOCH = 500.0  # ms after which traces are counted from a new origin, lest they grow beyond bounds
 TERMS = ("1", "w", "k", "w*k", "w*w", "k*k")
 
 
@@ -37,6 +39,16 @@ class Stream:
     period: float
     pattern: float
 
+    @cached_property
+    def decay(self) -> NDArray[np.float64]:
+        """What the time since the last spike left of a membrane's potential (n,)."""
+        return np.exp(-np.diff(self.time, prepend=0.0) / TAU_M)
+
+    @cached_property
+    def growth(self) -> NDArray[np.float64]:
+        """How many times as large a trace was at the origin of its epoch (n,)."""
+        return np.exp(np.mod(self.time, EPOCH) / TAU_TRACE)
+
 
 def learn(
     facilitation: NDArray[np.float64], depression: NDArray[np.float64], stream: Stream,
@@ -52,11 +64,13 @@ def learn(
         stream: what comes in.
         weights: (inputs,) at birth, in [0, 1].
     """
-    synapses = np.zeros((3, len(weights)))
-    synapses[0] = weights
+    w, traces = weights.astype(np.float64), np.zeros(len(weights))
     with announced("correlation"):
-        n_spikes = _learn(facilitation, depression, stream.time, stream.source, synapses)
-    return synapses[0], int(n_spikes)
+        n_spikes = _learn(
+            facilitation, depression, stream.time, stream.source, stream.decay, stream.growth, w,
+            traces,
+        )  # fmt: skip
+    return w, int(n_spikes)
 
 
 def signal_to_noise(weights: NDArray[np.float64], stream: Stream, duration: float) -> float:
@@ -72,17 +86,24 @@ def signal_to_noise(weights: NDArray[np.float64], stream: Stream, duration: floa
         duration: ms of it that are used.
     """
     potential = np.empty(round(duration / SAMPLE))
+    is_inside, presentation = _phases(len(potential), stream.period, stream.pattern)
     with announced("correlation"):
-        _free(weights, stream.time, stream.source, potential)
-    clock = (np.arange(len(potential)) + 1) * SAMPLE
-    phase = np.mod(clock - 0.5 * SAMPLE, stream.period)
-    is_inside = phase >= stream.period - stream.pattern
-    presentation = ((clock - 0.5 * SAMPLE) // stream.period).astype(int)[is_inside]
-    highest = np.full(presentation.max() + 1, -np.inf)
+        _free(weights, stream.time, stream.source, stream.decay, potential)
+    highest = np.full(presentation[-1] + 1, -np.inf)
     np.maximum.at(highest, presentation, potential[is_inside])
     outside = potential[~is_inside]
     deviation = float(outside.std())
     return float((highest.mean() - outside.mean()) / deviation) if deviation > 0 else 0.0
+
+
+@lru_cache(maxsize=4)
+def _phases(
+    n_samples: int, period: float, pattern: float
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Return which samples lie within the pattern, and of these which presentation it is."""
+    middle = (np.arange(n_samples) + 0.5) * SAMPLE
+    is_inside = np.mod(middle, period) >= period - pattern
+    return is_inside, (middle // period).astype(np.int64)[is_inside]
 
 
 @compiled
@@ -91,40 +112,48 @@ def _change(c: Any, w: Any, k: Any) -> Any:
 
 
 @compiled
-def _learn(facilitation: Any, depression: Any, time: Any, source: Any, synapses: Any) -> Any:
-    """Go from spike to spike; rows of ``synapses`` are weights, traces and when these were true."""
-    v, k_post, now, awake_at, n_spikes = 0.0, 0.0, 0.0, 0.0, 0
+def _learn(
+    facilitation: Any, depression: Any, time: Any, source: Any, decay: Any, growth: Any, w: Any,
+    traces: Any,
+) -> Any:  # fmt: skip
+    """Go from spike to spike, changing weights and traces; return how many spikes were sent.
+
+    Traces are counted as they were at the origin of the epoch, so that time changes none of them.
+    """
+    v, post, awake_at, epoch, n_spikes = 0.0, 0.0, 0.0, 0.0, 0
     for event in range(time.size):
-        j, passed = source[event], time[event] - now
-        now = time[event]
-        v *= np.exp(-passed / TAU_M)
-        k_post *= np.exp(-passed / TAU_TRACE)
-        w = synapses[0, j] - RATE * _change(depression, synapses[0, j], k_post)
-        synapses[0, j] = min(max(w, 0.0), 1.0)
-        synapses[1, j] = synapses[1, j] * np.exp((synapses[2, j] - now) / TAU_TRACE) + 1.0
-        synapses[2, j] = now
+        j, now, grown = source[event], time[event], growth[event]
+        if now >= epoch + EPOCH:
+            left = np.exp(-(now // EPOCH * EPOCH - epoch) / TAU_TRACE)
+            epoch, post = now // EPOCH * EPOCH, post * left
+            for i in range(traces.size):
+                traces[i] *= left
+        v *= decay[event]
+        changed = w[j] - RATE * _change(depression, w[j], post / grown)
+        w[j] = min(max(changed, 0.0), 1.0)
+        traces[j] += grown
         if now < awake_at:
             continue
-        v += synapses[0, j]
+        v += w[j]
         if v >= THRESHOLD:
             v, awake_at = 0.0, now + REFRACTORY
-            k_post += 1.0
+            post += grown
             n_spikes += 1
-            for i in range(synapses.shape[1]):
-                k_pre = synapses[1, i] * np.exp((synapses[2, i] - now) / TAU_TRACE)
-                w = synapses[0, i] + RATE * _change(facilitation, synapses[0, i], k_pre)
-                synapses[0, i] = min(max(w, 0.0), 1.0)
+            left = 1.0 / grown
+            for i in range(w.size):
+                changed = w[i] + RATE * _change(facilitation, w[i], traces[i] * left)
+                w[i] = min(max(changed, 0.0), 1.0)
     return n_spikes
 
 
 @compiled
-def _free(weights: Any, time: Any, source: Any, potential: Any) -> None:
+def _free(weights: Any, time: Any, source: Any, decay: Any, potential: Any) -> None:
     """Write the potential of a membrane without a threshold, at the end of each sample."""
     v, now, event = 0.0, 0.0, 0
     for k in range(potential.size):
         end = (k + 1) * SAMPLE
         while event < time.size and time[event] <= end:
-            v = v * np.exp((now - time[event]) / TAU_M) + weights[source[event]]
+            v = v * decay[event] + weights[source[event]]
             now = time[event]
             event += 1
         potential[k] = v * np.exp((now - end) / TAU_M)

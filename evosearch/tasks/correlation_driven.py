@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 PERIOD, PATTERN = 500.0, 100.0  # ms
 W0_MEAN, W0_SD = 0.38, 0.1
 N_TERMS = 6
+FOUND = 10.0
+"""A ratio from which on the pattern counts as found, as published."""
 
 # Coefficients of 1, w, k, wk, w^2, k^2: first of facilitation, then of depression.
 _BASELINES = {
@@ -45,6 +48,7 @@ class CorrelationSettings(TaskSettings):
     rate: float = Field(3.0, gt=0, le=100, description="mean spikes of an input, Hz")
     duration: int = Field(100, ge=1, le=10_000, description="s of learning")
     measuring: int = Field(11, ge=1, le=10_000, description="s over which the result is measured")
+    cap: float = Field(math.inf, gt=0, description="ratio beyond which a trial earns no more")
 
 
 @TASKS.register("correlation_driven")
@@ -61,7 +65,8 @@ class CorrelationDrivenTask(VectorTask):
     fitness is measured, see ``evosearch.spiking.correlation.signal_to_noise``. A vector holds the
     coefficients of 1, w, k, wk, w^2, k^2 in f and then in d.
 
-    The metric ``output_rate`` is the neuron's rate while it learns, Hz.
+    Metrics: ``output_rate`` is the neuron's rate while it learns, Hz; ``found`` the share of trials
+    whose fitness is 10 or more.
 
     Source: J. Jordan, M. Schmidt, W. Senn, M. A. Petrovici, "Evolving interpretable plasticity
     for spiking networks", eLife 10, 2021, correlation-driven learning, after T. Masquelier,
@@ -75,8 +80,8 @@ class CorrelationDrivenTask(VectorTask):
     settings: CorrelationSettings
 
     def domain(self) -> Domain:
-        """Return coefficients in [-5, 5]; the start changes nothing."""
-        return Domain(np.zeros(2 * N_TERMS), sigma0=0.5, low=-5.0, high=5.0)
+        """Return coefficients in [-1, 1]; the start changes nothing."""
+        return Domain(np.zeros(2 * N_TERMS), sigma0=0.5, low=-1.0, high=1.0)
 
     def baseline(self, name: str) -> FloatArray:
         """Return no plasticity, one of two forms of STDP, or a published pair."""
@@ -88,7 +93,10 @@ class CorrelationDrivenTask(VectorTask):
         s = self.settings
         trials = [draw_stream(key, s.inputs, s.rate, s.duration) for key in keys]
         lives = np.array([[self._live(x, *trial) for trial in trials] for x in vectors])
-        return VectorScores(lives[:, :, 0], {"output_rate": lives[:, :, 1].mean(axis=1)})
+        ratio, output_rate = lives[:, :, 0], lives[:, :, 1].mean(axis=1)
+        found = (ratio >= FOUND).mean(axis=1)
+        fitness = np.minimum(ratio, s.cap)
+        return VectorScores(fitness, {"output_rate": output_rate, "found": found})
 
     def _live(
         self, vector: FloatArray, stream: Stream, weights: NDArray[np.float64]
@@ -104,7 +112,7 @@ class CorrelationDrivenTask(VectorTask):
         return signal_to_noise(learnt, stream, measured), n_spikes / s.duration
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=40)
 def draw_stream(key: Key, n: int, rate: float, duration: int) -> tuple[Stream, NDArray[np.float64]]:
     """Draw the spikes of n inputs in ``duration`` seconds, and the weights (n,) at birth."""
     from evosearch.spiking.correlation import Stream

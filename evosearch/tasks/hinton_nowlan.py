@@ -45,8 +45,11 @@ class HintonNowlanTask(VectorTask):
     1/4, 1/4 and 1/2. The target is all ones. A lifetime guesses all undecided loci at once, up to
     ``guesses`` times, until all loci are right; fitness is 1 + prize * n / guesses with n guesses
     left, and 1 where none was right, as with any 0. Without learning an undecided locus counts as
-    wrong. A draw is the luck of one lifetime; genomes guess independently of one another. Metrics:
-    mean guesses of a lifetime, in vain or not, and the shares of the three alleles.
+    wrong. A draw is the luck of one lifetime. Its guesses follow from the draw and from which loci
+    are undecided: genomes that differ in these guess independently; those that do not differ guess
+    the same, so that a genome has one fitness on a draw. (In the source copies of a genome differ
+    in luck as well.) Metrics: mean guesses of a lifetime, in vain or not, and the shares of the
+    three alleles.
 
     Source: G. Hinton, S. Nowlan, "How learning can guide evolution", Complex Systems 1, 1987.
     """

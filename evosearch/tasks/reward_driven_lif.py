@@ -11,29 +11,18 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from evosearch.engine.program import Level, Terminal
-from evosearch.tasks.base import (
-    TASKS,
-    Key,
-    RuleTask,
-    TaskScores,
-    draw_rng,
-    engine_keys,
-    exploded,
-    finite_outputs,
-    graded,
-    one_row,
-)
-from evosearch.tasks.reward_driven_proxy import (
+from evosearch.tasks.base import TASKS, Key, draw_rng, engine_keys, one_row
+from evosearch.tasks.reward_driven import (
     N_INPUTS,
     RATE_OF_MEAN,
     REWARD_TERMINALS,
     RewardDrivenSettings,
+    RewardDrivenTask,
 )
 from evosearch.tasks.spiking import Membrane
 
 if TYPE_CHECKING:
-    from evosearch.engine.lifetime import Buffer, Lifetime, LifetimeBuilder, Projection
-    from evosearch.engine.run import LifeResult
+    from evosearch.engine.lifetime import Buffer, Lifetime, LifetimeBuilder
 
 STEP = 1.0  # ms
 THRESHOLD = 15.0  # mV above rest
@@ -52,7 +41,7 @@ class RewardDrivenLifSettings(RewardDrivenSettings):
 
 
 @TASKS.register("reward_driven_lif")
-class RewardDrivenLifTask(RuleTask):
+class RewardDrivenLifTask(RewardDrivenTask):
     """A rule by which a spiking neuron learns from reward alone when it should spike.
 
     Fifty inputs, each with a synapse with probability .8, carry one of thirty frozen patterns of
@@ -82,12 +71,6 @@ class RewardDrivenLifTask(RuleTask):
     )
     settings: RewardDrivenLifSettings
 
-    def __init__(
-        self, settings: RewardDrivenLifSettings, *, dtype: str, projection: Projection
-    ) -> None:
-        super().__init__(settings, dtype=dtype, projection=projection)
-        self.worst = -float(settings.trials)
-
     def lifetimes(self, keys: Sequence[Key], split: str) -> list[Lifetime]:
         """Build the one condition: trials one after the other."""
         from evosearch.engine.lifetime import LifetimeBuilder
@@ -116,14 +99,6 @@ class RewardDrivenLifTask(RuleTask):
             b.map(mean, f"m + {RATE_OF_MEAN}*(r - m)", m=mean, r=mod)
         b.output(total)
         return [b.build(projection=self.projection, dtype=self.dtype, draw_keys=engine_keys(keys))]
-
-    def score(
-        self, results: Sequence[LifeResult], lifetimes: Sequence[Lifetime], keys: Sequence[Key]
-    ) -> TaskScores:
-        """Score the sum of rewards."""
-        (result,) = results
-        total = finite_outputs(result)[:, :, 0]
-        return TaskScores(graded(total, result, lifetimes[0], self.worst), exploded(result))
 
 
 class EscapeNoise:

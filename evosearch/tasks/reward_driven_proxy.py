@@ -11,40 +11,19 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from evosearch.engine.program import Level, Terminal
-from evosearch.tasks.base import (
-    TASKS,
-    Key,
-    RuleTask,
-    TaskScores,
-    TaskSettings,
-    draw_rng,
-    engine_keys,
-    exploded,
-    finite_outputs,
-    graded,
-    one_row,
+from evosearch.tasks.base import TASKS, Key, draw_rng, engine_keys, one_row
+from evosearch.tasks.reward_driven import (
+    N_INPUTS,
+    RATE_OF_MEAN,
+    REWARD_TERMINALS,
+    RewardDrivenSettings,
+    RewardDrivenTask,
 )
 
 if TYPE_CHECKING:
-    from evosearch.engine.lifetime import Lifetime, Projection
-    from evosearch.engine.run import LifeResult
+    from evosearch.engine.lifetime import Lifetime
 
-N_INPUTS = 50
-RATE_OF_MEAN = 0.05
 SLOPE = 4.0
-
-REWARD_TERMINALS = (
-    Terminal("mod", Level.NETWORK, "reward R of the trial, -1 or 1", low=-1.0, high=1.0),
-    Terminal("mod_mean", Level.NETWORK, "running mean of earlier rewards", low=-1.0, high=1.0),
-)
-
-
-class RewardDrivenSettings(TaskSettings):
-    """Settings that both forms of the reward-driven task have."""
-
-    patterns: int = Field(30, ge=1, le=1000, description="patterns of a life, each of one class")
-    trials: int = Field(500, ge=1, le=100_000, description="trials of a life")
-    connectivity: float = Field(0.8, gt=0, le=1, description="probability of a synapse")
 
 
 class ProxySettings(RewardDrivenSettings):
@@ -54,7 +33,7 @@ class ProxySettings(RewardDrivenSettings):
 
 
 @TASKS.register("reward_driven_proxy")
-class RewardDrivenProxyTask(RuleTask):
+class RewardDrivenProxyTask(RewardDrivenTask):
     """A rule by which a unit that fires or not learns from reward alone when it should.
 
     Thirty patterns of 50 binary inputs, each on with probability .3, have random classes; an input
@@ -78,10 +57,6 @@ class RewardDrivenProxyTask(RuleTask):
         Terminal("elig", Level.SYNAPSE, "eligibility (s - p) x", low=-1.0, high=1.0),
     )
     settings: ProxySettings
-
-    def __init__(self, settings: ProxySettings, *, dtype: str, projection: Projection) -> None:
-        super().__init__(settings, dtype=dtype, projection=projection)
-        self.worst = -float(settings.trials)
 
     def lifetimes(self, keys: Sequence[Key], split: str) -> list[Lifetime]:
         """Build the one condition: trials one after the other."""
@@ -113,14 +88,6 @@ class RewardDrivenProxyTask(RuleTask):
             b.map(mean, f"m + {RATE_OF_MEAN}*(r - m)", m=mean, r=mod)
         b.output(total)
         return [b.build(projection=self.projection, dtype=self.dtype, draw_keys=engine_keys(keys))]
-
-    def score(
-        self, results: Sequence[LifeResult], lifetimes: Sequence[Lifetime], keys: Sequence[Key]
-    ) -> TaskScores:
-        """Score the sum of rewards."""
-        (result,) = results
-        total = finite_outputs(result)[:, :, 0]
-        return TaskScores(graded(total, result, lifetimes[0], self.worst), exploded(result))
 
 
 @dataclass(frozen=True)

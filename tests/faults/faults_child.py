@@ -3,8 +3,9 @@
 import sys
 from pathlib import Path
 
+from evosearch.execution import execute, resume
 from evosearch.problem import load_problem
-from evosearch.run import Run, execute, resume
+from evosearch.run import Run
 
 # Problem, search, overrides: half a second or more of work each.
 CASES = {

@@ -13,7 +13,8 @@ import pytest
 from faults_child import CASES, outcome, work
 
 from evosearch import cli
-from evosearch.run import Run, resume
+from evosearch.execution import resume
+from evosearch.run import Run
 
 CHILD = Path(faults_child.__file__)
 

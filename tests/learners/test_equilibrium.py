@@ -1,5 +1,7 @@
 """Equilibrium propagation: its energy falls, and its contrast is the gradient."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from small_lessons import assert_draws_live_alone, small_lesson
@@ -18,12 +20,16 @@ from evosearch.learners.equilibrium import (
 SETTLED = Settling(steps=400, nudged_steps=400, step_size=0.5)
 
 
-def networks_within_limits(settling=SETTLED):
-    """Two draws whose states stay between 0 and 1, where the energy is smooth."""
+def networks_within_limits(settling=SETTLED, hidden_bias=0.45):
+    """Two draws whose states stay between their bounds, where the energy is smooth."""
     rng = np.random.default_rng(5)
     shapes = ((2, 5, 4), (2, 4, 5), (2, 3, 4))
     weights = [0.12 * rng.normal(size=shape) for shape in shapes]
-    return EquilibriumNetworks(weights, [np.full(w.shape[:2], 0.45) for w in weights], settling)
+    biases = [
+        np.full(w.shape[:2], b)
+        for w, b in zip(weights, (hidden_bias, hidden_bias, 0.45), strict=True)
+    ]
+    return EquilibriumNetworks(weights, biases, settling)
 
 
 def inputs_and_targets():
@@ -43,9 +49,20 @@ def betas(value):
 # The error of one-sided nudging is of first order in beta = .001, that of centred of second.
 @pytest.mark.parametrize(("is_centred", "tolerance"), [(True, 1e-5), (False, 5e-3)])
 def test_weak_nudging_gives_the_gradient_of_the_free_phases_loss(is_centred, tolerance):
-    networks, (inputs, targets) = networks_within_limits(), inputs_and_targets()
-    free = networks.free(inputs)
-    assert all(((s > 0.01) & (s < 0.99)).all() for s in free)
+    assert_contrast_is_the_gradient(networks_within_limits(), is_centred, tolerance, least=0.0)
+
+
+def test_weak_nudging_gives_the_gradient_where_hidden_states_are_signed():
+    networks = networks_within_limits(replace(SETTLED, least=-1.0), hidden_bias=-0.1)
+    assert any((s < -0.01).any() for s in networks.free(inputs_and_targets()[0])[:-1])
+    assert_contrast_is_the_gradient(networks, True, 1e-5, least=-1.0)
+
+
+def assert_contrast_is_the_gradient(networks, is_centred, tolerance, *, least):
+    inputs, targets = inputs_and_targets()
+    *hidden, output = networks.free(inputs)
+    assert all(((s > least + 0.01) & (s < 0.99)).all() for s in hidden)
+    assert ((output > 0.01) & (output < 0.99)).all()
     found = contrast(networks, inputs, targets, betas(1e-3), is_centred=is_centred)
     checked = 0
     for increment, parameter in zip(found, networks.parameters, strict=True):
@@ -61,6 +78,16 @@ def test_weak_nudging_gives_the_gradient_of_the_free_phases_loss(is_centred, tol
             checked += 1
     assert checked > 20
     assert max(np.abs(i).max() for i in found) > 0.05
+
+
+def test_states_stay_within_their_bounds():
+    for least in (0.0, -1.0):
+        networks = networks_within_limits(replace(SETTLED, least=least))
+        for layer in networks.weights:
+            layer *= 40.0
+        *hidden, output = networks.free(inputs_and_targets()[0])
+        assert [(s.min(), s.max()) for s in hidden] == [(least, 1.0)] * 2
+        assert (output.min(), output.max()) == (0.0, 1.0)
 
 
 def test_the_mean_of_both_signs_is_what_two_nudged_phases_give():
@@ -130,6 +157,8 @@ def test_settings_out_of_range_are_refused():
         EquilibriumPropagation(beta=0)
     with pytest.raises(InputError, match="free_steps is 0 and nudged_steps 6; each must be"):
         EquilibriumPropagation(free_steps=0)
+    with pytest.raises(InputError, match="gain is 0; it must be a number above 0"):
+        EquilibriumPropagation(gain=0)
     with pytest.raises(InputError, match="trains feed-forward networks"):
         EquilibriumPropagation().check(small_lesson(network="rnn"))
 

@@ -71,6 +71,7 @@ CASES = [
 IN_ORDER = ("enumerate", "exhaustive")
 SMALL = {
     "enumerate": {"max_size": 5},
+    "enumerate-beam": {"enumerated": 3},
     "cmaes": {"population": 8},
     "gp-regression": {"batch": 300},
 }

@@ -5,10 +5,16 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from search_problems import ranked
+import pytest
+from search_problems import evaluation, ranked
 
+from evosearch.errors import InputError
+from evosearch.rules.fingerprint import fingerprints
+from evosearch.rules.primitives import PRIMITIVES
+from evosearch.rules.rule import Rule
 from evosearch.search.base import SEARCHES
 from evosearch.search.enumeration import Enumeration
+from evosearch.search.gradings import Gradings
 from evosearch.spaces import RuleSpace
 
 LEAVES = ("w", "pre", "post", 1.0)
@@ -92,3 +98,119 @@ def test_the_search_says_what_it_has_proved_once_it_is_done():
     assert search.is_done
     assert "up to 3 nodes" in search.summary()
     assert "(33)" in search.summary()
+
+
+TERMINALS = ("w", "pre", "post")
+REFLECTIONS = (("w", "post"), ("pre", "post"))
+UNITS = {"pre": (1,), "post": (1,)}
+
+
+def behaviours(functions):
+    return set(fingerprints([Rule(functions.expression(k)) for k in range(functions.n_functions)]))
+
+
+def value(expression, values):
+    """Return the value of an expression in prefix order at one point."""
+    stack = []
+    for node in reversed(expression.nodes):
+        if not isinstance(node, str):
+            stack.append(float(node))
+        elif node not in PRIMITIVES:
+            stack.append(values[node])
+        elif PRIMITIVES[node].arity == 1:
+            stack.append(float(PRIMITIVES[node].numpy(np.float64(stack.pop()))))
+        else:
+            left, right = stack.pop(), stack.pop()
+            stack.append(float(PRIMITIVES[node].numpy(np.float64(left), np.float64(right))))
+    return stack[0]
+
+
+def test_rules_that_keep_reflections_are_those_that_turn_with_the_weight():
+    all_functions = ("add", "sub", "mul", "div", "max", "tanh", "abs", "exp", "sqrt", "log")
+    gradings = Gradings(TERMINALS, {}, REFLECTIONS)
+    functions = Enumeration((*TERMINALS, 1.0), all_functions, gradings)
+    for _ in range(4):
+        functions.extend()
+    point = {"w": 0.3, "pre": -0.7, "post": 1.1}
+
+    assert functions.n_functions > 50
+    for number in range(functions.n_functions):
+        rule = functions.expression(number)
+        for group in REFLECTIONS:
+            turned = {name: -v if name in group else v for name, v in point.items()}
+            expected = value(rule, point) * (-1 if "w" in group else 1)
+            assert value(rule, turned) == pytest.approx(expected, abs=1e-12), str(rule)
+
+
+def test_rules_of_consistent_units_scale_as_one_power():
+    functions = built(7, functions=("add", "sub", "mul"))
+    consistent = Enumeration((*TERMINALS, 1.0), POLYNOMIAL, Gradings(TERMINALS, UNITS, ()))
+    for _ in range(7):
+        consistent.extend()
+    point = {"w": 0.3, "pre": -0.7, "post": 1.1}
+    doubled = {"w": 0.3, "pre": -1.4, "post": 2.2}
+
+    assert behaviours(consistent) < behaviours(functions)
+    for number in range(consistent.n_functions):
+        rule = consistent.expression(number)
+        one, two = value(rule, point), value(rule, doubled)
+        ratio = np.log2(two / one) if one else 0.0
+        assert ratio == pytest.approx(round(ratio), abs=1e-9), str(rule)
+
+
+def test_pruned_enumeration_finds_each_sum_of_products_that_keeps_the_symmetry():
+    # All of one or two products of up to four factors, which have eleven nodes at most.
+    pruned = Enumeration((*TERMINALS, 1.0), POLYNOMIAL, Gradings(TERMINALS, {}, REFLECTIONS))
+    for _ in range(11):
+        pruned.extend()
+    found = behaviours(pruned)
+    products = [
+        "*".join(factors)
+        for n in (1, 2, 3)
+        for factors in itertools.combinations_with_replacement(TERMINALS, n)
+        if factors.count("w") % 2 + factors.count("post") % 2 == 1
+        and (factors.count("pre") + factors.count("post")) % 2 == 0
+    ]
+    sums = [f"{a} {sign} {b}" for a, b in itertools.permutations(products, 2) for sign in "+-"]
+
+    assert len(products) > 4
+    assert set(fingerprints([Rule(text) for text in (*products, *sums)])) <= found
+
+
+def test_units_of_unknown_terminals_or_of_other_lengths_are_refused():
+    with pytest.raises(InputError, match="terminal"):
+        Gradings(TERMINALS, {"pst": (1,)}, ())
+    with pytest.raises(InputError, match="same number"):
+        Gradings(TERMINALS, {"pre": (1,), "post": (1, 0)}, ())
+
+
+def test_the_pruned_search_says_which_rules_it_means():
+    space = RuleSpace(TERMINALS, POLYNOMIAL, constants=(1.0,))
+    search = SEARCHES.get("enumerate")(
+        space, max_size=5, units={"pre": [1], "post": [1]}, reflections=[["w", "post"]]
+    )
+    while not search.is_done:
+        rules = search.ask()
+        search.tell(rules, ranked(rules))
+
+    assert "equal units" in search.summary()
+    assert "post, w" in search.summary()
+
+
+def test_the_beam_goes_on_from_the_best_of_each_size():
+    space = RuleSpace(TERMINALS, POLYNOMIAL, constants=(1.0,))
+    search = SEARCHES.get("enumerate-beam")(space, enumerated=3, best=1, children=0, width=1)
+    rules = search.ask()
+    # The worst rule of one node beats all of three: by fitness alone pre*post would be lost.
+    fitness = [float(rule.size == 1) + (str(rule) in ("w", "pre*post")) / 2 for rule in rules]
+    search.tell(rules, evaluation(np.array(fitness)[:, None]))
+
+    expected = {
+        str(near)
+        for text in ("w", "pre*post")
+        for near in space.neighbours(space.decode_text(text))
+    }
+    asked = {str(rule) for rule in search.ask()}
+
+    assert asked <= expected
+    assert any(rule.count("post") == 2 for rule in asked)

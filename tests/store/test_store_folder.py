@@ -388,7 +388,7 @@ def each_command_is_one_sentence(path, capfd, *, with_report=True):
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
     """A run of a few generations, stopped; its files' contents by name."""
-    from evosearch.run import execute
+    from evosearch.execution import execute
 
     problem = load_problem(
         "oja_pc1",

@@ -23,7 +23,7 @@ def task(**settings):
     return AntDamageTask(checked, seed=0)
 
 
-def plain_life(vector, key, damage, steps=25):
+def plain_life(coefficients, key, damage, steps=25, clock=0, senses=27):
     """Live one life, synapse by synapse, in an ant that is made here."""
     options = {"include_cfrc_ext_in_observation": False, **OPTIONS}
     ant = gymnasium.make("Ant-v5", max_episode_steps=steps, **options)
@@ -32,21 +32,24 @@ def plain_life(vector, key, damage, steps=25):
         geom.size[1], geom.pos[:] = geom.size[1] * 0.5, geom.pos * 0.5
     rng = draw_rng(key)
     seed = int(rng.integers(2**31))
-    w = rng.uniform(-0.1, 0.1, (8, 28))
-    a, b, c, d, h = vector.reshape(5, 8, 28)
+    a, b, c, d, h = coefficients
+    n = d.shape[1]
+    w = rng.uniform(-0.1, 0.1, (8, n))
     observation, _ = ant.reset(seed=seed)
-    total, is_over = 0.0, False
+    total, step, is_over = 0.0, 0, False
     while not is_over:
-        x = [*(min(max(o, -5.0), 5.0) for o in observation), 1.0]
-        y = [np.tanh(sum(w[i, j] * x[j] for j in range(28))) for i in range(8)]
+        x = [*(min(max(o, -5.0), 5.0) for o in observation[:senses]), 1.0]
+        if clock:
+            x += [np.sin(2 * np.pi * step / clock), np.cos(2 * np.pi * step / clock)]
+        y = [np.tanh(sum(w[i, j] * x[j] for j in range(n))) for i in range(8)]
         action = np.array(y, ant.action_space.dtype)
         observation, reward, is_terminated, is_truncated, _ = ant.step(action)
         for i in range(8):
-            for j in range(28):
+            for j in range(n):
                 change = a[i, j] * x[j] * y[i] + b[i, j] * x[j] + c[i, j] * y[i] + d[i, j]
                 w[i, j] += 0.1 * h[i, j] * change
         w = w / max(1.0, np.abs(w).max())
-        total += reward
+        total, step = total + reward, step + 1
         is_over = is_terminated or is_truncated
     return total
 
@@ -56,9 +59,22 @@ def test_ant_damage_lives_as_its_specification_says():
     vector = ant.domain().x0 + 0.3 * np.random.default_rng(1).standard_normal(1120)
     scores = ant.score(vector[None], KEYS, "search")
     for k, key in enumerate(KEYS):
-        returns = [plain_life(vector, key, damage) for damage in (0, 4)]
+        parts = vector.reshape(5, 8, 28)
+        returns = [plain_life(parts, key, damage) for damage in (0, 4)]
         assert scores.per_draw[0, k] == pytest.approx(np.mean(returns), rel=1e-6)
     assert scores.metrics["return_0"][0] != scores.metrics["return_4"][0]
+
+
+def test_coefficients_of_a_motor_are_those_of_all_its_synapses_and_a_clock_is_seen():
+    ant = task(damages=(1,), is_shared=True, clock=7.0, senses=13)
+    rng = np.random.default_rng(2)
+    parts = [0.3 * rng.standard_normal((8, 16 if k == 3 else 1)) for k in range(5)]
+    vector = np.concatenate([part.ravel() for part in parts])
+    found = ant.score(vector[None], KEYS[:1], "search").per_draw
+    spread = [np.broadcast_to(part, (8, 16)) for part in parts]
+    assert found[0, 0] == pytest.approx(
+        plain_life(spread, KEYS[0], 1, clock=7, senses=13), rel=1e-6
+    )
 
 
 def test_a_damage_shortens_one_leg_and_is_undone():
@@ -86,8 +102,15 @@ def test_a_rule_of_zeros_is_a_policy_of_the_weights_at_birth():
 
 
 def test_baselines_are_vectors_of_the_domain():
-    for is_plastic, dimension in ((True, 1120), (False, 224)):
-        ant = task(is_plastic=is_plastic)
+    kinds = [
+        ({}, 1120),
+        ({"is_plastic": False}, 224),
+        ({"is_shared": True, "clock": 10.0}, 272),
+        ({"is_plastic": False, "clock": 10.0}, 240),
+        ({"is_plastic": False, "clock": 10.0, "senses": 5}, 64),
+    ]
+    for settings, dimension in kinds:
+        ant = task(**settings)
         assert ant.domain().x0.shape == (dimension,)
         assert sum(np.prod(shape) for shape in ant.domain().shapes) == dimension
         assert not ant.baseline("zero").any()

@@ -5,7 +5,7 @@ import pytest
 from spiking_oracle import free_potential, learnt_weights
 
 from evosearch.problem import load_problem
-from evosearch.spiking.correlation import learn, signal_to_noise
+from evosearch.spiking.correlation import Stream, learn, signal_to_noise
 from evosearch.tasks.correlation_driven import draw_stream
 
 PAIRS = [
@@ -63,3 +63,29 @@ def test_published_pair_finds_the_pattern_and_no_plasticity_does_not():
     zero, pair = problem.score(points, np.ones(2), problem.draws("test", count=4)).per_draw
     assert zero.max() < 8
     assert np.median(pair) > 15
+
+
+def test_weights_agree_across_epochs_without_a_spike():
+    """Traces are counted from origins 500 ms apart; some such epochs are skipped here."""
+    rng = np.random.default_rng(0)
+    time = np.sort(np.concatenate([rng.uniform(t, t + 40, 90) for t in (460, 1980, 2010, 9000)]))
+    stream = Stream(time, rng.integers(0, 60, time.size).astype(np.int32), 500.0, 100.0)
+    f, d = np.array([0, 0, 0.3, 0, 0, 0]), np.array([-1, 0, 2.0, 0, 0, 0.5])
+    expected, spikes = learnt_weights(
+        lambda w, k: 0.3 * k, lambda w, k: 2 * k - 1 + 0.5 * k * k, stream, np.full(60, 0.9)
+    )
+    found, n_spikes = learn(f, d, stream, np.full(60, 0.9))
+    assert n_spikes == len(spikes) > 3
+    assert np.ptp(found) > 0.02
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_a_cap_is_the_most_that_a_trial_earns_and_does_not_hide_what_was_found():
+    problem = load_problem("correlation_driven")
+    pair = problem.known_candidate("jordan_homeostatic")[None]
+    free = problem.score(pair, [1.0], problem.draws("test", count=3))
+    capped = load_problem("correlation_driven", overrides={"splits.test.cap": "12.0"})
+    cut = capped.score(pair, [1.0], capped.draws("test", count=3))
+    np.testing.assert_array_equal(cut.per_draw, np.minimum(free.per_draw, 12.0))
+    assert (free.per_draw > 12).any()
+    assert cut.metrics["found"] == free.metrics["found"] == (free.per_draw >= 10).mean()

@@ -128,3 +128,10 @@ def test_learning_makes_evolution_take_off_and_without_it_nothing_moves():
     assert undecided[-1] < 0.5
     assert (without < 1.1).all()
     assert still == pytest.approx(0.5, abs=0.08)
+
+
+def test_genomes_with_the_same_undecided_loci_have_the_same_luck_on_a_draw():
+    copies = np.concatenate([genome(14, 6), np.where(genome(14, 6) == ONE, 0.45, 0.9)])
+    first, second = task().score(copies, keys_of(50), "search").per_draw
+    assert np.unique(first).size > 1
+    np.testing.assert_array_equal(first, second)

@@ -24,8 +24,8 @@ def _mixed(word: Any) -> Any:
 def guess(wrong: Any, undecided: Any, seeds: Any, n_guesses: Any, used: Any) -> None:
     """Write the number (n, D) of the first guess that is right, where there is one.
 
-    What a genome guesses follows from the draw's seed and its own alleles. Genomes with a 0, which
-    guess in vain, and those with nothing to guess are left as they are.
+    What a genome guesses follows from the draw's seed and its undecided loci alone. Genomes with a
+    0, which guess in vain, and those with nothing to guess are left as they are.
     """
     for n in range(wrong.size):
         if wrong[n] != 0 or undecided[n] == 0:
