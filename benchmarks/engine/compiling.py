@@ -147,7 +147,8 @@ def _seconds(work: Workload, programs: Sequence[Program], tier: Tier) -> float:
 def _forget() -> None:
     """Empty the compilers and what the choice remembers; set the compilers up again."""
     compiler.cache_clear()
-    tiers._choice = None
+    if tiers._choice is not None:
+        tiers._choice = tiers.TierChoice(tiers._choice.model)
     other = make_workload(1, 3, n_draws=1, n_rules=1, steps=7)
     for level in (0, 1):
         compiler(level).compile(other.life, other.programs)

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from evosearch.engine import elementary as el
-from evosearch.engine import kernels
 from evosearch.engine.cache import compiled
+from evosearch.engine.formulas import FORMULAS
 from evosearch.engine.program import Op
 
 _select: Any = el.select
@@ -25,6 +26,7 @@ FIRST_TERMINAL = len(Op)
 STRIDE = 32
 """Values between two registers, whole vectors: there are fewer probe points than these."""
 
+_VECTOR = 8
 _FIRST_UNARY = int(Op.NEG)
 _ADD, _SUB, _MUL = int(Op.ADD), int(Op.SUB), int(Op.MUL)
 _NEG, _SQUARE = int(Op.NEG), int(Op.SQUARE)
@@ -144,10 +146,45 @@ def residues(
         out[m, 0], out[m, 1] = stack[0, 0], stack[0, 1]
 
 
+@intrinsic
+def _apply(typing: Any, ws: Any, op: Any, d: Any, a: Any, b: Any, n: Any) -> Any:
+    """Write ws[d + t] = op(ws[a + t], ws[b + t]) for t < n, a multiple of 8: a vector each."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        pointer = ir.VectorType(ir.DoubleType(), _VECTOR).as_pointer()
+        arithmetic, whole = el.BuilderArithmetic(builder, False, _VECTOR), ir.IntType(64)
+        end = builder.append_basic_block("probe.end")
+        choice = builder.switch(args[1], end)
+        for number, formula in FORMULAS.items():
+            block = builder.append_basic_block(f"probe.op{int(number)}")
+            choice.add_case(args[1].type(int(number)), block)
+            builder.position_at_end(block)
+            with cgutils.for_range_slice(builder, whole(0), args[5], whole(_VECTOR), whole) as (
+                t, _,
+            ):  # fmt: skip
+                places = [
+                    builder.bitcast(builder.gep(data, [builder.add(start, t)]), pointer)
+                    for start in args[2:5]
+                ]
+                operands = [builder.load(place) for place in places[1:]]
+                for operand in operands:
+                    operand.align = 8
+                builder.store(formula(arithmetic, *operands), places[0]).align = 8
+            builder.branch(end)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    return types.void(ws, op, *(types.uint64,) * 4), codegen
+
+
+_run: Any = _apply
+
+
 @compiled
 def _evaluate(
     codes: Any, first: Any, end: Any, constants: Any, ws: Any, n_terminals: Any, n_points: Any,
-    code: Any, off: Any, places: Any,
+    places: Any,
 ) -> Any:  # fmt: skip
     """Return where the values of one expression stand in ``ws``, after those of the terminals."""
     top, count, base = 0, u8(n_points), u8(n_terminals)
@@ -168,9 +205,7 @@ def _evaluate(
         a, b = places[top - 1], places[top - arity]
         top -= arity - 1
         here = (base + u8(top - 1)) * u8(STRIDE)
-        code[0, 0] = node
-        off[0, 0], off[0, 1], off[0, 2] = here, a, b
-        kernels.execute(ws, code, u8(0), u8(1), off, u8(0), count, u8(1), u8(1), u8(0))
+        _run(ws, node, here, a, b, count)
         places[top - 1] = here
     return places[0]
 
@@ -188,8 +223,8 @@ def _split(value: Any) -> Any:
 
 @compiled
 def rounded_words(
-    codes: Any, starts: Any, chosen: Any, constants: Any, ws: Any, n_terminals: Any, code: Any,
-    off: Any, places: Any, weights: Any, tiny: Any, digit_bits: Any, out: Any,
+    codes: Any, starts: Any, chosen: Any, constants: Any, ws: Any, n_terminals: Any, places: Any,
+    weights: Any, tiny: Any, digit_bits: Any, out: Any,
 ) -> None:  # fmt: skip
     """Write two words (m, 2) of the chosen expressions: sums of rounded values, weighted.
 
@@ -200,7 +235,7 @@ def rounded_words(
     for m in range(chosen.size):
         n = chosen[m]
         place = _evaluate(codes, starts[n], starts[n + 1], constants, ws, n_terminals, n_points,
-                          code, off, places)  # fmt: skip
+                          places)  # fmt: skip
         first, second = u8(0), u8(0)
         # Without branches, hence vectors; numbers this small are zeros, so that all are normal.
         for t in range(n_points):
@@ -226,8 +261,8 @@ def rounded_words(
 
 @compiled
 def rounded_hashes(
-    codes: Any, starts: Any, constants: Any, ws: Any, n_terminals: Any, code: Any, off: Any,
-    places: Any, share: Any, digit_bits: Any, block: Any, out: Any,
+    codes: Any, starts: Any, constants: Any, ws: Any, n_terminals: Any, places: Any, share: Any,
+    digit_bits: Any, block: Any, out: Any,
 ) -> None:  # fmt: skip
     """Write a word (n,) of each expression: BLAKE2b of its 16 rounded values.
 
@@ -236,7 +271,7 @@ def rounded_hashes(
     full = 2.0**digit_bits
     for n in range(out.size):
         place = _evaluate(codes, starts[n], starts[n + 1], constants, ws, n_terminals, 16,
-                          code, off, places)  # fmt: skip
+                          places)  # fmt: skip
         largest = 0.0
         for t in range(u8(16)):
             size = abs(ws[place + t])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import accumulate, chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,10 +82,8 @@ class _Scratch:
         n = self.n_terminals
         self.values = np.empty((n + depth) * stride)
         self.values[: n * stride] = table.ravel()
-        self.code = np.array([[0, 0, 1, 2]], np.int32)
-        self.offsets = np.empty((1, 3), np.uint64)
         self.places = np.empty(depth, np.uint64)
-        self.operands = (self.values, n, self.code, self.offsets, self.places)
+        self.operands = (self.values, n, self.places)
 
 
 _lock = threading.RLock()
@@ -107,11 +105,10 @@ class Encoded:
                 _tables[:] = [_Tables()]
             self._tables = _tables[0]
             self._tables.constants.clear()
-            codes = list(map(self._tables.__getitem__, chain.from_iterable(nodes)))
+            codes = map(self._tables.__getitem__, chain.from_iterable(nodes))
+            self._codes = np.fromiter(codes, np.int32, sum(sizes))
             self._constants = np.array(self._tables.constants, np.float64)
-        self._codes = np.array(codes, np.int32)
-        self._starts = np.zeros(len(nodes) + 1, np.int64)
-        np.cumsum(sizes, out=self._starts[1:])
+        self._starts = np.fromiter(accumulate(sizes, initial=0), np.int64, len(nodes) + 1)
         self._depth = max(max(sizes, default=0) // 2 + 2, _MAX_KEPT_DEPTH)
 
     def __len__(self) -> int:

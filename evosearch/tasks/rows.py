@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evosearch.engine.program import Level, Program, Terminal
 from evosearch.outcome import FloatArray
@@ -17,6 +16,7 @@ from evosearch.tasks.base import Key, RuleTask, TaskScores
 if TYPE_CHECKING:
     from evosearch.engine.lifetime import Lifetime
     from evosearch.engine.run import LifeResult
+    from evosearch.engine.table_code import TableCode
 
 WORST = -1e6
 """The least fitness of a formula whose predictions are finite."""
@@ -82,7 +82,10 @@ class RowTask(RuleTask):
             keys: entropy of ``np.random.SeedSequence``, one tuple a draw.
             split: what the draws are for.
         """
-        errors = np.stack([_errors(programs, self.rows(key, split)) for key in keys], axis=1)
+        from evosearch.engine.table_code import table_code
+
+        code = table_code(programs, np.float64)
+        errors = np.stack([normalised_errors(code, self.rows(key, split)) for key in keys], axis=1)
         is_lost = ~np.isfinite(errors)
         fitness = np.where(is_lost, self.worst - 1.0, np.maximum(-errors, self.worst))
         with np.errstate(over="ignore"):
@@ -96,26 +99,17 @@ def with_weight(terminals: Sequence[Terminal]) -> tuple[Terminal, ...]:
     return tuple(terminals) if has_weight else (*terminals, WEIGHT)
 
 
-def predictions(programs: Sequence[Program], rows: Rows) -> NDArray[np.float64]:
-    """Return what P lowered formulas say of each row (P, N)."""
-    from evosearch.engine.table import evaluate_rows
-
-    columns = np.zeros((len(programs[0].terminals), len(rows.target)))
-    columns[: len(rows.columns)] = rows.columns
-    return evaluate_rows(programs, columns)
-
-
-def normalised_errors(predicted: FloatArray, target: FloatArray) -> FloatArray:
+def normalised_errors(code: TableCode, rows: Rows) -> FloatArray:
     """Return mean squared errors (P,) over the variance of the target, inf where not finite.
 
     Args:
-        predicted: (P, N).
-        target: (N,), not all the same.
+        code: P formulas, lowered over at least the columns; further terminals are 0.
+        rows: a table whose targets are not all the same.
     """
+    from evosearch.engine.table import squared_errors
+
+    columns = np.zeros((code.n_terminals, len(rows.target)))
+    columns[: len(rows.columns)] = rows.columns
     with np.errstate(all="ignore"):
-        errors = np.square(predicted - target).mean(axis=1) / target.var()
+        errors = squared_errors(code, columns, rows.target) / rows.target.var()
     return np.where(np.isfinite(errors), errors, np.inf)
-
-
-def _errors(programs: Sequence[Program], rows: Rows) -> FloatArray:
-    return normalised_errors(predictions(programs, rows), rows.target)

@@ -14,7 +14,7 @@ from evosearch.engine.native import calibration, life, tiers
 from evosearch.engine.native.calibration import Coefficients, coefficients
 from evosearch.engine.native.compiler import Compiler
 from evosearch.engine.native.tiers import TierChoice
-from evosearch.engine.native.work import work_of
+from evosearch.engine.native.work import bounds_of, work_of
 from evosearch.engine.run import run_lifetimes
 from evosearch.rules.lower import lower
 from evosearch.rules.rule import Rule
@@ -136,7 +136,7 @@ def test_a_machine_that_compiles_slowly_compiles_less(compilers, monkeypatch):
     net, _ = layer_life(1, 3, 5, 20)
     choice = TierChoice(MADE_UP)
     clock = iter(range(0, 10**6, 10))
-    monkeypatch.setattr(tiers, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
+    monkeypatch.setattr(tiers, "time", SimpleNamespace(thread_time=lambda: float(next(clock))))
     before = choice._slowness[0]
     first, second = (lower(Rule(text), TERMINALS) for text in ("pre*post", "pre - post"))
     work = work_of(net, first)
@@ -145,6 +145,16 @@ def test_a_machine_that_compiles_slowly_compiles_less(compilers, monkeypatch):
     assert choice.choose(net, [first] * n)[0] is not None
     assert choice._slowness[0] > 3 * before
     assert choice.choose(net, [second] * n)[0] is None
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 20), (5, 7, 3), (8, 16, 1), (2, 600, 2)])
+def test_the_bound_of_a_length_holds_for_every_rule_of_it(shape):
+    net, _ = layer_life(*shape[:2], 7, shape[2])
+    for rule in random_rules(np.random.default_rng(4), 50):
+        program = lower(rule, TERMINALS)
+        work, (most, least_code) = work_of(net, program), bounds_of(net, len(program.code))
+        assert all(bound >= count for bound, count in zip(most, work.counts, strict=True))
+        assert 0 < least_code <= work.code
 
 
 @pytest.fixture

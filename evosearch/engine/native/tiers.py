@@ -15,11 +15,15 @@ from collections.abc import Sequence
 from evosearch.engine.lifetime import Lifetime
 from evosearch.engine.native.calibration import Coefficients, Live, coefficients
 from evosearch.engine.native.compiler import Native, compiler, structure
-from evosearch.engine.native.work import Work, work_of
+from evosearch.engine.native.work import Work, bounds_of, work_of
 from evosearch.engine.program import Program
 
 MAX_REMEMBERED = 100_000
 """Structures of which the model knows how often they were lived already."""
+
+
+LEAST_GAIN = 1.1
+"""What compiling must promise: its cost is known worse than that of lives, and is for good."""
 
 
 class TierChoice:
@@ -42,9 +46,11 @@ class TierChoice:
         chosen: dict[int, dict[bytes, Program]] = {0: {}, 1: {}}
         shared = self._shared_time(life) / len(one)
         for key, program in one.items():
-            level = self._level(key, work_of(life, program), lives[key], shared)
-            if level is not None:
-                chosen[level][key] = program
+            seen = self._seen(key, lives[key])
+            if not self._is_short(life, program, key, seen):
+                level = self._level(key, work_of(life, program), seen, shared)
+                if level is not None:
+                    chosen[level][key] = program
         found: dict[bytes, Native | None] = {}
         for level, wanted in chosen.items():
             if wanted:
@@ -57,7 +63,7 @@ class TierChoice:
         """Compile rules, and learn from how long it takes: machines are busy at times."""
         new = [p for key, p in wanted.items() if not compiler(level).knows(key)]
         shared = self._shared_time(life) if level == 0 else 0.0
-        start = time.perf_counter()
+        start = time.thread_time()
         found = compiler(level).compile(life, list(wanted.values()))
         if new:
             expected = (
@@ -67,7 +73,7 @@ class TierChoice:
                     self.model.compile_time(work_of(life, program).code, level) for program in new
                 )
             )
-            ratio = min(max((time.perf_counter() - start) / max(expected, 1e-6), 0.1), 10.0)
+            ratio = min(max((time.thread_time() - start) / max(expected, 1e-6), 0.1), 10.0)
             with self._lock:
                 self._slowness[level] += 0.25 * (ratio - self._slowness[level])
         return found
@@ -77,16 +83,34 @@ class TierChoice:
         is_shared = life.lanes == 1 and len(life.sites) == 1 and not compiler(0).has_shared(life)
         return self._slowness[0] * self.model.shared[0] if is_shared else 0.0
 
-    def _level(self, key: bytes, work: Work, n_lives: int, shared: float) -> int | None:
-        """Return the code generation level that is fastest, None for the interpreter.
-
-        ``shared`` is a rule's part of the time that what they share takes to compile.
-        """
+    def _seen(self, key: bytes, n_lives: int) -> int:
+        """Remember lives of a structure; return all that were lived."""
         with self._lock:
             if len(self._lived) > MAX_REMEMBERED:
                 self._lived.clear()
             self._lived[key] += n_lives
-            seen = self._lived[key]
+            return self._lived[key]
+
+    def _is_short(self, life: Lifetime, program: Program, key: bytes, seen: int) -> bool:
+        """Whether the lives are over before any rule of this length could be compiled.
+
+        It is a bound, kept for each length: counting a rule's work takes as long as short lives.
+        """
+        if compiler(0).knows(key) or compiler(1).knows(key):
+            return False
+        most, least_code = bounds_of(life, len(program.code))
+        compiling = min(
+            slowness * self.model.compile_time(least_code, level)
+            for level, slowness in enumerate(self._slowness)
+        )
+        return seen * self.model.interpreter_time(most) <= compiling
+
+    def _level(self, key: bytes, work: Work, seen: int, shared: float) -> int | None:
+        """Return the code generation level that is fastest, None for the interpreter.
+
+        ``seen`` is how often the structure was lived, ``shared`` a rule's part of the time that
+        what rules share takes to compile.
+        """
         model, counts = self.model, work.counts
         if compiler(1).knows(key):
             return 1
@@ -101,7 +125,7 @@ class TierChoice:
             zero += seen * model.native_time(counts, 0)
         one = seen * model.native_time(counts, 1)
         one += self._slowness[1] * model.compile_time(work.code, 1)
-        if interpreter <= min(zero, one):
+        if interpreter <= LEAST_GAIN * min(zero, one):
             return None
         return 0 if zero <= one else 1
 

@@ -55,6 +55,25 @@ def work_of(life: Lifetime, program: Program) -> Work:
     return Work(*total)
 
 
+def bounds_of(life: Lifetime, n: int) -> tuple[tuple[float, ...], float]:
+    """Return the most that a life takes under rules of n instructions, and their least code."""
+    known = life.cache.setdefault("bounds", {})
+    if n not in known:
+        if "work" not in life.cache:
+            life.cache["work"] = _life_work(life)
+        fixed, rules = life.cache["work"]
+        total = list(fixed)
+        for times, n_out, n_in in rules:
+            calls, values, _, _, code = _rule_base(n_out, n_in, life.lanes)
+            synapses = n_out * n_in * life.lanes
+            total[0] += times * calls * (1 + n)
+            total[1] += times * (values + n * synapses)
+            total[2] += times * n * synapses
+            total[4] += code
+        known[n] = ((1.0, *total[:4]), total[4])
+    return known[n]
+
+
 def _life_work(life: Lifetime) -> tuple[list[float], list[tuple[float, int, int]]]:
     """Count what does not depend on the rule; list how often it is applied to which layer."""
     total = np.zeros(5)
@@ -91,10 +110,10 @@ def _phase_work(
 
 def _rule_work(program: Program, n_out: int, n_in: int, lanes: int) -> list[float]:
     row, synapses = n_in * lanes, n_out * n_in * lanes
-    blocks = -(-synapses // (BLOCK // row * row or BLOCK))
     sizes = (lanes, row, n_out * lanes, synapses, synapses)
-    copies = min(n_out * n_in, 32) if lanes > 1 else 1
-    calls, values, functions, code = 3.0 * blocks, 4.0 * synapses, 0.0, 10.0 + 12.0 * copies
+    copies = _copies(n_out, n_in, lanes)
+    calls, values, functions, _, code = _rule_base(n_out, n_in, lanes)
+    blocks = calls / 3
     ops, start = program.code[:, 0].tolist(), 0
     for section, (size, end) in enumerate(zip(sizes, program.section_end.tolist(), strict=True)):
         n_here = n_functions = 0
@@ -109,3 +128,15 @@ def _rule_work(program: Program, n_out: int, n_in: int, lanes: int) -> list[floa
             functions += n_functions * size
             code += (n_here + FUNCTION_CODE * n_functions) * (copies if is_synapse else 1)
     return [calls, values, functions, 0.0, code]
+
+
+def _rule_base(n_out: int, n_in: int, lanes: int) -> list[float]:
+    """Count what a rule without instructions takes."""
+    row, synapses = n_in * lanes, n_out * n_in * lanes
+    blocks = -(-synapses // (BLOCK // row * row or BLOCK))
+    return [3.0 * blocks, 4.0 * synapses, 0.0, 0.0, 10.0 + 12.0 * _copies(n_out, n_in, lanes)]
+
+
+def _copies(n_out: int, n_in: int, lanes: int) -> int:
+    """Return how often a synapse's instructions are written."""
+    return min(n_out * n_in, 32) if lanes > 1 else 1
