@@ -45,7 +45,7 @@ class HallOfFame:
             self._of_size.clear()
             self._best.clear()
         for row in rows:
-            if row.status == OK:
+            if row.status == OK and self._is_of_note(row.size, row.fitness):
                 self._consider(Entry(row.text, row.size, row.fitness, row.scale))
 
     def front(self) -> list[Entry]:
@@ -66,6 +66,12 @@ class HallOfFame:
     def best(self) -> Entry | None:
         """The entry of the highest fitness."""
         return self._best[0] if self._best else None
+
+    def _is_of_note(self, size: int, fitness: float) -> bool:
+        """Whether a candidate may change anything; most do not."""
+        own = self._of_size.get(size)
+        is_best_of_size = own is None or fitness > own.fitness
+        return is_best_of_size or len(self._best) < N_BEST or fitness > self._best[-1].fitness
 
     def _consider(self, entry: Entry) -> None:
         own = self._of_size.get(entry.size)

@@ -36,6 +36,7 @@ VALIDATION_INTERVAL = 20
 # written when a run is killed is made again, the same.
 _SECONDS_BETWEEN_WRITES = 0.2
 _SHARE_OF_WRITING = 0.05
+_ROW_COLUMNS = ("size", "fitness", "scale", "exploded", "is_cached")
 BUDGET, DONE, TIME, TARGET, PATIENCE = "budget", "done", "time", "target", "patience"
 
 
@@ -269,24 +270,20 @@ class SearchLoop:
     def _rows(
         self, genotypes: Sequence[Any], candidates: Sequence[Any], evaluation: Evaluation
     ) -> list[CandidateRow]:
+        encode, per_draw = self.search.space.encode_text, evaluation.per_draw
+        columns = (getattr(evaluation, name).tolist() for name in _ROW_COLUMNS)
         rows = []
-        for k, (genotype, candidate) in enumerate(zip(genotypes, candidates, strict=True)):
-            text = self.search.space.encode_text(genotype)
-            is_cached = bool(evaluation.is_cached[k])
+        for genotype, candidate, status, message, draws, *figures, is_cached in zip(
+            genotypes, candidates, evaluation.status, evaluation.messages, per_draw, *columns,
+            strict=True,
+        ):  # fmt: skip
+            genes, (size, fitness, scale, exploded) = encode(genotype), figures
             rows.append(
                 CandidateRow(
-                    genotype=text,
-                    text=getattr(candidate, "text", text),
-                    size=int(evaluation.size[k]),
-                    fitness=float(evaluation.fitness[k]),
-                    status=evaluation.status[k],
-                    scale=float(evaluation.scale[k]),
-                    exploded=float(evaluation.exploded[k]),
-                    is_cached=is_cached,
-                    per_draw=None if is_cached else evaluation.per_draw[k],
-                    message=evaluation.messages[k],
+                    genes, getattr(candidate, "text", genes), size, fitness, status, scale,
+                    exploded, is_cached, None if is_cached else draws, message,
                 )
-            )
+            )  # fmt: skip
         return rows
 
     def _figures(

@@ -64,16 +64,19 @@ numba.config.CPU_FEATURES = processor_features()  # type: ignore[attr-defined]
 
 
 @contextmanager
-def announced(what: str) -> Generator[None]:
+def announced(what: str, *, seconds: int = 20) -> Generator[None]:
     """Say that code is being compiled where this is the first call of its kind on this machine.
 
     Args:
-        what: the type of numbers, for which the engine is compiled apart.
+        what: the type of numbers, for which the engine is compiled apart, or the part of it.
+        seconds: about how long it takes.
     """
     marker = FOLDER / f"{what}.compiled"
     is_first = not marker.exists()
     if is_first:
-        logger.info("compiling the engine for %s: once on this machine, about 20 s", what)
+        logger.info(
+            "compiling the engine for %s: once on this machine, about %d s", what, seconds
+        )
     yield
     if is_first:
         marker.touch()

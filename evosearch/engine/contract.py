@@ -8,12 +8,13 @@
   by (iteration, unit, stream, 0); see :mod:`evosearch.engine.philox`.
 
 A deliberate change of any of these raises ``NUMERICS``; runs of another number are not resumed.
-Since 2, means over minibatches of rules that read a modulator are matrix products too.
+Since 2, means over minibatches of rules that read a modulator are matrix products too; since 3,
+genetic programming breeds in batches and proposes other rules for the same seed.
 """
 
 from __future__ import annotations
 
-NUMERICS = 2
+NUMERICS = 3
 LANES = 16
 BLOCK = 512
 """Values that one pass of the interpreter handles; a register of them stays in the L1 cache."""

@@ -201,7 +201,7 @@ class RuleProblem(Problem):
         from evosearch.engine.run import run_lifetimes
 
         lowered = {id(rule): rule for rule in candidates}
-        programs = {key: self.program(rule) for key, rule in lowered.items()}
+        programs = dict(zip(lowered, self.programs(list(lowered.values())), strict=True))
         batch = [programs[id(rule)] for rule in candidates]
         if self.has_rows:
             return self._score_rows(batch, draws)
@@ -234,6 +234,14 @@ class RuleProblem(Problem):
             Lived(),
             scores.metrics,
         )
+
+    def programs(self, rules: Sequence[Rule]) -> list[Program]:
+        """Return what the engine runs for each of some rules; see ``program``."""
+        if self._all_genes or self._sharing is not None:
+            return [self.program(rule) for rule in rules]
+        from evosearch.rules.lower_many import lower_many
+
+        return lower_many(rules, with_weight(self.terminals) if self.has_rows else self.terminals)
 
     def program(self, rule: Rule) -> Program:
         """Return what the engine runs for a rule.

@@ -296,7 +296,7 @@ def _share_registers(
                     final[dst] = len(final_levels)
                     final_levels.append(level)
                 born.add(dst)
-            for source in (a,) if a == b else {a, b}:
+            for source in (a,) if a == b else (a, b):
                 if source in born and last_use[source] == position:
                     free.setdefault(levels[source], []).append(final[source])
             position += 1

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-from evosearch.rules.expression import Expression, subtree_ends
-from evosearch.rules.primitives import PRIMITIVES
+from evosearch.rules.expression import Expression, Node, subtree_ends
+from evosearch.rules.primitives import ARITY
 
 _PRECEDENCE = {"add": 1, "sub": 1, "mul": 2, "div": 2}
 _SPACED = {"add": " + ", "sub": " - ", "mul": "*", "div": "/"}
 _UNARY_PRECEDENCE = 3
-_CONSTANT = "\0"  # stands for a constant; no name has it
-_MAX_KEPT = 1_000
+_MAX_JOINED = 200
+_NUMBER, _WHOLE = 3, 4
+"""Precedence of constants, in brackets after a minus sign alone, and of what never needs any."""
+_BINARY = {name: (own, _SPACED[name]) for name, own in _PRECEDENCE.items()}
 
 
 def print_constant(value: float) -> str:
@@ -28,59 +28,73 @@ def print_expression(expression: Expression) -> str:
         'pre - (w - post)'
     """
     nodes = expression.nodes
-    skeleton = tuple(node if isinstance(node, str) else _CONSTANT for node in nodes)
-    between = _text_between(skeleton) if len(nodes) <= _MAX_KEPT else _printed(skeleton)
-    constants = [print_constant(node) for node in nodes if not isinstance(node, str)]
-    pieces = [between[0]]
-    for constant, text in zip(constants, between[1:], strict=True):
-        pieces += (constant, text)
-    return "".join(pieces)
+    # Text is joined anew at every node, which long rules in one chain must not pay for.
+    return _joined_text(nodes) if len(nodes) <= _MAX_JOINED else _printed(nodes)
 
 
-@lru_cache(maxsize=4096)
-def _text_between(skeleton: tuple[str, ...]) -> list[str]:
-    """Remember the text of a structure: searches print the same one with many constants."""
-    return _printed(skeleton)
+def _joined_text(nodes: tuple[Node, ...]) -> str:
+    """Return the text of an expression from the texts of its operands, from the right."""
+    texts: list[str] = []
+    precedences: list[int] = []
+    for node in reversed(nodes):
+        own = _WHOLE
+        if not isinstance(node, str):
+            text, own = print_constant(node), _NUMBER
+        elif node in _BINARY:
+            own, sign = _BINARY[node]
+            first, second = texts.pop(), texts.pop()
+            if precedences.pop() < own:
+                first = f"({first})"
+            if precedences.pop() <= own:
+                second = f"({second})"
+            text = f"{first}{sign}{second}"
+        elif node not in ARITY:
+            text = node
+        elif node == "neg":
+            # A constant after a minus sign would read back as a negative constant.
+            text = f"-({texts.pop()})" if precedences.pop() <= _NUMBER else f"-{texts.pop()}"
+        else:
+            operands = [texts.pop() for _ in range(ARITY[node])]
+            del precedences[-len(operands) :]
+            text = f"{node}({', '.join(operands)})"
+        texts.append(text)
+        precedences.append(own)
+    return texts.pop()
 
 
-def _printed(skeleton: tuple[str, ...]) -> list[str]:
-    """Return the text before, between and after the constants of a structure."""
-    between: list[str] = []
+def _printed(nodes: tuple[Node, ...]) -> str:
+    """Return the text of an expression of any length, piece by piece from the left."""
     parts: list[str] = []
     # Either finished text, or a node's position with the least precedence that needs no brackets.
-    ends = subtree_ends(skeleton)
+    ends = subtree_ends(nodes)
     stack: list[str | tuple[int, int]] = [(0, 0)]
     while stack:
         item = stack.pop()
         if isinstance(item, tuple):
-            stack.extend(reversed(_pieces(skeleton, ends, *item)))
-        elif item == _CONSTANT:
-            between.append("".join(parts))
-            parts = []
+            stack.extend(reversed(_pieces(nodes, ends, *item)))
         else:
             parts.append(item)
-    return [*between, "".join(parts)]
+    return "".join(parts)
 
 
 def _pieces(
-    nodes: tuple[str, ...], ends: list[int], position: int, least: int
+    nodes: tuple[Node, ...], ends: list[int], position: int, least: int
 ) -> list[str | tuple[int, int]]:
     """Return the text pieces and operands of one node, from left to right."""
     node = nodes[position]
-    if node not in PRIMITIVES:
+    if not isinstance(node, str):
+        return [print_constant(node)]
+    if node not in ARITY:
         return [node]
     first = position + 1
     if node == "neg":
-        # A constant after a minus sign would read back as a negative constant.
-        if nodes[first] == _CONSTANT:
+        if not isinstance(nodes[first], str):
             return ["-(", (first, 0), ")"]
         return ["-", (first, _UNARY_PRECEDENCE)]
-    if node in _PRECEDENCE:
-        own = _PRECEDENCE[node]
-        inner: list[str | tuple[int, int]] = [
-            (first, own), _SPACED[node], (ends[first], own + 1),
-        ]  # fmt: skip
+    if node in _BINARY:
+        own, sign = _BINARY[node]
+        inner: list[str | tuple[int, int]] = [(first, own), sign, (ends[first], own + 1)]
         return ["(", *inner, ")"] if own < least else inner
-    if PRIMITIVES[node].arity == 1:
+    if ARITY[node] == 1:
         return [f"{node}(", (first, 0), ")"]
     return [f"{node}(", (first, 0), ", ", (ends[first], 0), ")"]

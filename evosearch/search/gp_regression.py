@@ -95,7 +95,7 @@ class FormulaProgramming(Search):
         """Breed, then return the best of each size that are new; the best of all where none is."""
         from evosearch.engine.cache import announced
 
-        with announced("formulas"):
+        with announced("formulas", seconds=50):
             self._breed()
             scores = self._best_scores()
             sizes = np.flatnonzero(_is_better(scores) & (scores < self._shown))
