@@ -74,9 +74,7 @@ def announced(what: str, *, seconds: int = 20) -> Generator[None]:
     marker = FOLDER / f"{what}.compiled"
     is_first = not marker.exists()
     if is_first:
-        logger.info(
-            "compiling the engine for %s: once on this machine, about %d s", what, seconds
-        )
+        logger.info("compiling the engine for %s: once on this machine, about %d s", what, seconds)
     yield
     if is_first:
         marker.touch()
