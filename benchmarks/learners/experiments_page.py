@@ -311,7 +311,9 @@ _NOTES = {
     "than the products alone take. What grows with units is tanh, slopes and errors, "
     "computed to the same bits on every tier and machine.\n",
     "dni_unlocks": "\nTest accuracy, mean and standard deviation over five seeds. *Guess* is "
-    "Adam's rate for the guesses, chosen like the setting by two lives on validation data.\n",
+    "Adam's rate for the guesses, chosen like the setting by two lives on validation data. With "
+    "credit over one step, guesses from state and label reach 92.5 where a cut reaches 89.4; with "
+    "two steps or four they add nothing that five seeds can tell.\n",
     "noprop_embeddings": "\nTest accuracy after 500, 1,500 and 3,000 updates, mean over seeds, "
     "and seconds for all of them. One-hot embeddings of 100 classes fail at length 1, beside noise "
     "of ten times their length; longer ones, learned ones and prototypes learn, below "
