@@ -220,6 +220,8 @@ def proof(truth: dict[str, Any]) -> str:
     """Return a paragraph: what was enumerated, and what that proves."""
     plan, last = truth["plan"], truth["sizes"][-1]
     leaves = ", ".join(leaf if isinstance(leaf, str) else f"{leaf:g}" for leaf in plan["leaves"])
+    n_factors = len(plan["factors"])
+    at = f"at its best of {n_factors} step sizes" if n_factors > 1 else "at the problem's step size"
     told = "by exact residues" if plan["is_exact"] else "by 24 values to ten digits"
     kept = "".join(
         f", each part odd or even where the signs of {', '.join(group)} turn,"
@@ -227,8 +229,8 @@ def proof(truth: dict[str, Any]) -> str:
     )
     return (
         f"All {last['functions']:,} functions of rules of up to {plan['size']} nodes over {leaves} "
-        f"with {', '.join(plan['functions'])}{kept} told apart {told}, each at its best of "
-        f"{len(plan['factors'])} step sizes on {plan['draws']} search draws: none scores higher "
+        f"with {', '.join(plan['functions'])}{kept} told apart {told}, each {at} "
+        f"on {plan['draws']} search draws: none scores higher "
         f"than those named. {truth['cpu_s'] / 60:.1f} minutes of processor time."
     )
 
