@@ -14,7 +14,7 @@ from evosearch.search.beam import BeamSearch, BeamSettings
 from evosearch.search.enumerate import EnumerateSearch, PrunedSettings
 
 
-class EnumerateBeamSettings(BeamSettings, PrunedSettings):
+class EnumerateBeamSettings(PrunedSettings, BeamSettings):
     """Settings of ``enumerate-beam``."""
 
     successors: Literal["edits"] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -200,6 +200,7 @@ def test_the_pruned_search_says_which_rules_it_means():
 def test_the_beam_goes_on_from_the_best_of_each_size():
     space = RuleSpace(TERMINALS, POLYNOMIAL, constants=(1.0,))
     search = SEARCHES.get("enumerate-beam")(space, enumerated=3, best=1, children=0, width=1)
+    assert search.scores_scales
     rules = search.ask()
     # The worst rule of one node beats all of three: by fitness alone pre*post would be lost.
     fitness = [float(rule.size == 1) + (str(rule) in ("w", "pre*post")) / 2 for rule in rules]
