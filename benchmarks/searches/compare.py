@@ -68,7 +68,7 @@ PLANS = {
         _OF_RULES, 1500, 10, {"splits.validation.draws": "100", "splits.test.draws": "100"}
     ),
     "circuit_dfa": Plan(
-        ("gp", "gp-lexicase", "gp-afpo", "memetic", "beam", "nrpa", "annealing", "random"),
+        ("gp", "linear-gp", "beam", "random"),
         150,
         10,
         {"splits.validation.draws": "2", "splits.test.draws": "4"},
