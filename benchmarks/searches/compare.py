@@ -168,7 +168,9 @@ INTRODUCTION = """# Searches side by side
 Equal candidate evaluations for every search, the same validation and test draws, settings of the
 problem's file where it has some for a search and the search's defaults otherwise. Success is the
 problem's own criterion; *evaluations to success* is the expected running time, all evaluations of
-all runs over the number of successes. Made by `python benchmarks/searches/compare.py`.
+all runs over the number of successes. Made by `python benchmarks/searches/compare.py`. The runs of
+the `gp` family are of the time before rules were bred in batches; on delta_rule, oja_pc1 and
+switching_cue their successes have not changed since (rules.md).
 """
 
 
