@@ -281,8 +281,8 @@ _BELOW_FLOOR = (
     "units that are +1 or -1 at random, as of `reinforce`, `arp` and `coagent`. Six layers of coin "
     "tosses leave so little of the input that the reward tells next to nothing; `reinforce` with "
     "one hidden layer is as good as backpropagation, of four times the examples. Rules without a "
-    "target are near the floor with one hidden layer and lose by each that is added, presumably as every layer keeps less "
-    "of the classes than a random one does.\n\n"
+    "target are near the floor with one hidden layer and lose by each that is added, presumably "
+    "as every layer keeps less of the classes than a random one does.\n\n"
 )
 
 
