@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import evosearch as es
+from evosearch.comparison import Comparison
 from evosearch.tables import plain
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,14 +84,7 @@ def main(names: Sequence[str]) -> None:
             PAGE.write_text(page(), encoding="utf-8")
             continue
         plan = PLANS[name]
-        found = es.compare(
-            name,
-            searches=plan.searches,
-            seeds=plan.seeds,
-            budget=plan.budget,
-            settings=plan.settings,
-            workers=1,
-        )
+        found = compared(name)
         record = found.to_json() | {
             "plan": {"budget": plan.budget, "seeds": plan.seeds, "settings": plan.settings},
             "wilson": {row.search: plain(list(row.wilson)) for row in found.rows},
@@ -98,6 +92,19 @@ def main(names: Sequence[str]) -> None:
         RECORDS.mkdir(exist_ok=True)
         text = json.dumps(plain(record), indent=1, ensure_ascii=False)
         (RECORDS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def compared(name: str) -> Comparison:
+    """Make the runs of a plan that are missing; return the comparison."""
+    plan = PLANS[name]
+    return es.compare(
+        name,
+        searches=plan.searches,
+        seeds=plan.seeds,
+        budget=plan.budget,
+        settings=plan.settings,
+        workers=1,
+    )
 
 
 def page() -> str:

@@ -131,19 +131,10 @@ def reached(name: str, truth: dict[str, Any]) -> dict[str, list[Any]]:
     For each run its evaluations and, for each size, those until it was as good, or None.
     """
     problem = es.load_problem(name)
-    plan = compare.PLANS[name]
-    compared = es.compare(
-        name,
-        searches=plan.searches,
-        seeds=plan.seeds,
-        budget=plan.budget,
-        settings=plan.settings,
-        workers=1,
-    )
     goals = [row["fitness"] - row["standard_error"] for row in truth["sizes"]]
     found: dict[str, list[Any]] = {}
     with Evaluator(problem, workers=1) as evaluator:
-        for cell in compared.cells:
+        for cell in compare.compared(name).cells:
             rules, spent = improvements(problem, es.load_run(cell.path).path)
             fitness = scored(evaluator, problem, rules, truth["plan"]["draws"]).fitness
             hits = [

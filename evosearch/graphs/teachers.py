@@ -136,8 +136,8 @@ class RepresentationAlignment(Teacher):
         self._alignment.learn(graph, state, changes, found)
 
 
-class FixedPrediction(Teacher):
-    """Predictive coding whose predictions stand still while errors settle.
+class _Settling(Teacher):
+    """A teacher that settles.
 
     Args:
         steps: T, at least 1.
@@ -146,6 +146,10 @@ class FixedPrediction(Teacher):
 
     def __init__(self, *, steps: int = 100, gamma: float = 0.1) -> None:
         self._steps, self._gamma = steps, gamma
+
+
+class FixedPrediction(_Settling):
+    """Predictive coding whose predictions stand still while errors settle."""
 
     def errors(self, graph: Graph, state: State, labels: Sequence[Tensor]) -> tuple[State, Errors]:
         """Return what errors have settled to."""
@@ -153,16 +157,8 @@ class FixedPrediction(Teacher):
         return state, relax(graph, state, taught, steps=self._steps, gamma=self._gamma)
 
 
-class StrictPredictiveCoding(Teacher):
-    """Predictive coding whose values and predictions both settle.
-
-    Args:
-        steps: T, at least 1.
-        gamma: step, in (0, 1].
-    """
-
-    def __init__(self, *, steps: int = 100, gamma: float = 0.1) -> None:
-        self._steps, self._gamma = steps, gamma
+class StrictPredictiveCoding(_Settling):
+    """Predictive coding whose values and predictions both settle."""
 
     def errors(self, graph: Graph, state: State, labels: Sequence[Tensor]) -> tuple[State, Errors]:
         """Return where values have settled, and the errors there."""

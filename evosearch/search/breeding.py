@@ -13,11 +13,11 @@ from evosearch.rules.expression import Expression, Node
 from evosearch.rules.primitives import PRIMITIVES
 from evosearch.search import breeding_kernels as kernels
 from evosearch.search.formula_tree_kernels import CONST, VAR
+from evosearch.search.gp_variation import LARGEST_NEW
 from evosearch.search.row_kernels import Grammar, Rows
 from evosearch.spaces.rule import RuleSpace
 
 OPERATORS = ("crossover", "subtree", "point", "hoist", "constant")
-_LARGEST_NEW = 9
 
 
 class Breeder:
@@ -124,7 +124,7 @@ def make_grammar(space: RuleSpace, frequencies: Sequence[float]) -> Grammar:
     for primitive in PRIMITIVES.values():
         arity[int(primitive.op)] = primitive.arity
     leaves = [VAR + k for k in range(len(space.terminals))]
-    grown = space.possible_sizes(min(_LARGEST_NEW, space.max_size))
+    grown = space.possible_sizes(min(LARGEST_NEW, space.max_size))
     weights = np.array(frequencies, np.float64)
     n_cells = 2 * space.max_size + 2
     return Grammar(

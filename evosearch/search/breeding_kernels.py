@@ -14,14 +14,11 @@ import numpy as np
 from evosearch.engine.cache import compiled
 from evosearch.engine.program import Op
 from evosearch.search import formula_tree_kernels as trees
+from evosearch.search.gp_variation import P_FUNCTION, P_NEAR_ONE
 from evosearch.search.row_kernels import tidy
 
 CONST = trees.CONST
 CROSSOVER, SUBTREE, POINT, HOIST, CONSTANT = range(5)
-# Koza's choice: crossover points are mostly functions, since half of all nodes are leaves.
-P_FUNCTION = 0.9
-# A factor near one changes what a rule does a little, which is how good rules become better.
-P_NEAR_ONE = 0.75
 _MUL = int(Op.MUL)
 
 

@@ -107,6 +107,11 @@ class EnumerateSearch(Search):
         self._position = int(state["position"])
         self._n_failed = int(state["n_failed"])
 
+    @property
+    def n_told(self) -> int:
+        """Rules that were told, which is how far it has come."""
+        return self._position
+
     def size_of(self, number: int) -> int:
         """Return the nodes of candidate ``number``, counted from 0 in the order of asking."""
         return self._functions.size_of(number)

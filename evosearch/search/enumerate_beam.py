@@ -55,9 +55,7 @@ class EnumerateBeam(BeamSearch):
         pruned = {name: getattr(s, name) for name in PrunedSettings.model_fields}
         self._all = EnumerateSearch(space, seed=seed, max_size=s.enumerated, **pruned)
         self._best: dict[int, list[tuple[Any, float]]] = {}
-        self._n_enumerated = 0
         self._spent = 0
-        self._is_enumerating = True
 
     def ask(self) -> list[Any]:
         """Return the next rules by size, later those of a level of the beam."""
@@ -68,22 +66,24 @@ class EnumerateBeam(BeamSearch):
         if not self._is_enumerating:
             super().tell(candidates, evaluation)
             return
-        self._all.tell(candidates, evaluation)
         fitness = self._noted(candidates, evaluation)
-        for candidate, value in zip(candidates, fitness.tolist(), strict=True):
-            self._keep(candidate, value)
+        scored = zip(candidates, fitness.tolist(), strict=True)
+        for number, (candidate, value) in enumerate(scored, self._all.n_told):
+            self._keep(self._all.size_of(number), candidate, value)
+        self._all.tell(candidates, evaluation)
         self._spent += evaluation.cost
-        s = self.settings
-        if self._all.is_done or (s.horizon and self._spent >= s.share * s.horizon):
-            self._is_enumerating = False
 
     def summary(self) -> str:
         """Say up to which size all rules were scored."""
         return self._all.summary()
 
-    def _keep(self, candidate: Any, fitness: float) -> None:
-        size = self._all.size_of(self._n_enumerated)
-        self._n_enumerated += 1
+    @property
+    def _is_enumerating(self) -> bool:
+        s = self.settings
+        is_spent = s.horizon > 0 and self._spent >= s.share * s.horizon
+        return not is_spent and not self._all.is_done
+
+    def _keep(self, size: int, candidate: Any, fitness: float) -> None:
         best = self._best.setdefault(size, [])
         if fitness > -np.inf:
             best.append((candidate, fitness))
@@ -110,17 +110,14 @@ class EnumerateBeam(BeamSearch):
             "best_sizes": [size for size, _, _ in kept],
             "best": [text(genotype) for _, genotype, _ in kept],
             "best_fitness": np.array([fitness for _, _, fitness in kept]),
-            "n_enumerated": self._n_enumerated,
             "spent": self._spent,
-            "is_enumerating": self._is_enumerating,
             **super()._state(),
         }
 
     def _load(self, state: State) -> None:
         super()._load(state)
         self._all.load_state_dict(state["enumeration"])
-        self._n_enumerated, self._spent = int(state["n_enumerated"]), int(state["spent"])
-        self._is_enumerating = bool(state["is_enumerating"])
+        self._spent = int(state["spent"])
         self._best = {}
         rows = zip(state["best_sizes"], state["best"], state["best_fitness"], strict=True)
         for size, text, fitness in rows:

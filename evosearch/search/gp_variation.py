@@ -13,10 +13,10 @@ from evosearch.search.gp_trees import expression_of, tree_of
 from evosearch.spaces.rule import RuleSpace
 
 # Koza's choice: crossover points are mostly functions, since half of all nodes are leaves.
-_P_FUNCTION = 0.9
-_LARGEST_NEW = 9
+P_FUNCTION = 0.9
+LARGEST_NEW = 9
 # A factor near one changes what a rule does a little, which is how good rules become better.
-_P_NEAR_ONE = 0.75
+P_NEAR_ONE = 0.75
 
 
 class Variation:
@@ -123,7 +123,7 @@ class Variation:
         constant = space.draw_constant(rng)
         if constant is None or "mul" not in space.functions or parent.size + 2 > space.max_size:
             return self.point(parent)
-        if space.ephemeral is not None and rng.random() < _P_NEAR_ONE:
+        if space.ephemeral is not None and rng.random() < P_NEAR_ONE:
             constant = 1.0 + 0.5 * float(rng.standard_normal())
         start = int(rng.integers(parent.size))
         end = parent.subtree_end(start)
@@ -131,7 +131,7 @@ class Variation:
 
     def _crossover_point(self, parent: Expression) -> int:
         functions = [k for k, node in enumerate(parent.nodes) if Expression.arity(node)]
-        if functions and self._rng.random() < _P_FUNCTION:
+        if functions and self._rng.random() < P_FUNCTION:
             return functions[self._rng.integers(len(functions))]
         return int(self._rng.integers(parent.size))
 
@@ -145,7 +145,7 @@ class Variation:
     def _grown(self, pset: Any, type_: Any) -> list[Any]:
         """Return a random tree as DEAP's nodes; its size is uniform over those possible."""
         del pset, type_
-        return list(tree_of(self.new(_LARGEST_NEW).nodes))
+        return list(tree_of(self.new(LARGEST_NEW).nodes))
 
     def new(self, largest: int) -> Expression:
         """Return a random rule of at most ``largest`` nodes; its size is uniform over those."""
