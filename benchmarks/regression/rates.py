@@ -26,7 +26,7 @@ from evosearch.regressor import CONSTANTS, FUNCTIONS
 from evosearch.search import formula_island_kernels as islands
 from evosearch.search import formula_tree_kernels as trees
 from evosearch.search.formula_fit_kernels import score_tree
-from evosearch.search.gp_regression import FormulaProgramming
+from evosearch.search.gp_regression import FormulaProgramming, _chosen_rows
 from evosearch.spaces.formula import FormulaSpace
 
 FORMULAS = ("nguyen-5", "keijzer-6", "pagie-1", "feynman-I.6.20")
@@ -80,8 +80,9 @@ def rates(name):
     )  # fmt: skip
     search = FormulaProgramming(space, seed=0)
     search.ask()
-    s, g, b = search._islands, search._grammar, search._bench
-    n, n_sizes = search.settings.population, search._n_sizes
+    world = search._worlds[0]
+    s, g, b = world._islands, world._grammar, world._bench
+    n, n_sizes = search.settings.population, world._n_sizes
     before = b.spent[0]
     started = time.process_time()
     islands.breed_for(s, n, n_sizes, 100_000, -1e9, g, b)
@@ -96,7 +97,7 @@ def rates(name):
     ]
     bred = float(np.mean(breeds))
     rate = 1 / (bred + score)
-    chosen = search._chosen
+    chosen = _chosen_rows(train.target, search.settings.rows, 0)
     part = SimpleNamespace(columns=train.columns[:, chosen], target=train.target[chosen])
     peer = operon_rate(part) if importlib.util.find_spec("pyoperon") else None
     return {

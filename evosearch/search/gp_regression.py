@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
@@ -13,21 +13,23 @@ from evosearch.errors import InputError
 from evosearch.outcome import Evaluation
 from evosearch.rules.expression import Expression
 from evosearch.search.base import SEARCHES, Search, SearchSettings, State, usable_fitness
+from evosearch.search.formula_transforms import transforms_of
+
+if TYPE_CHECKING:
+    from evosearch.search.formula_world import World
 
 # Nodes and terms of trees, and how deep transcendental functions may be nested: islands of small
 # trees find the parts, those without such functions the rational formulas. The first one takes
 # in parents from all.
-_ROOM = ((44, 4, 1), (14, 1, 1), (20, 2, 1), (30, 4, 1), (28, 2, 0), (44, 1, 0))
-_PATIENCE = (1 << 40, 20_000, 20_000, 40_000, 30_000, 60_000)
-_POLISH_STEPS = 10
-_LOG_EXACT = -59.0
-_LOG_NEVER = -1e9
+_ROOMS = [(44, 4, 1), (14, 1, 1), (20, 2, 1), (30, 4, 1), (28, 2, 0), (44, 1, 0)]
+_PATIENCE = [1 << 40, 20_000, 20_000, 40_000, 30_000, 60_000]
+# A function of the target that helps has a formula as simple as its parts.
+_ROOMS_OF_TRANSFORM = [(44, 4, 1), (20, 2, 1), (44, 4, 0)]
+_PATIENCE_OF_TRANSFORM = [1 << 40, 20_000, 60_000]
+# Formulas that each other world breeds for one of the world with the least error.
+_SHARE = 0.25
 # Evaluations after the first exact formula: as many as before it, and these.
 _MORE = 200_000
-_SNAP_BELOW = 1e-5
-_CHANGED = (
-    "ops", "vals", "length", "score", "best", "idle", "clock", "rng",
-)  # fmt: skip
 
 
 class RegressionSearchSettings(SearchSettings):
@@ -50,7 +52,9 @@ class FormulaProgramming(Search):
     A formula is a sum of terms; least squares give its intercept and weights, and a few steps of
     Levenberg and Marquardt the constants inside terms. Islands differ in how large trees may be,
     how many terms they have, and whether functions such as sin may occur. An island that makes no
-    progress starts afresh. Between two batches ``batch`` formulas are scored inside, on at most
+    progress starts afresh. Beside them a few islands each look for formulas of the inverse, the
+    logarithm and the square of a positive target; who has the least error breeds the most.
+    Between two batches ``batch`` formulas are scored inside, on at most
     ``rows`` rows of the space's table; then those are asked that are the best of their size and
     better than all smaller ones, with constants fitted to all rows and snapped to exact values
     where that does not lose. Evaluations inside count: the search is done when they and the asked
@@ -58,7 +62,8 @@ class FormulaProgramming(Search):
     ones are looked for.
 
     Sources: see ``formula_fit_kernels`` and ``formula_island_kernels``; weighted terms: I. Arnaldo,
-    K. Krawiec, U.-M. O'Reilly, "Multiple regression genetic programming", GECCO 2014.
+    K. Krawiec, U.-M. O'Reilly, "Multiple regression genetic programming", GECCO 2014; functions of
+    the target: see ``formula_transforms``.
     """
 
     name = "gp-regression"
@@ -67,27 +72,23 @@ class FormulaProgramming(Search):
 
     def __init__(self, space: Any, *, seed: int = 0, **settings: Any) -> None:
         super().__init__(space, seed=seed, **settings)
-        from evosearch.search import formula_layout as layout
+        from evosearch.search.formula_world import LOG_EXACT, OVERHEAD, World
 
-        # A weighted term and an intercept take four nodes beside the term's own.
-        most = space.max_size - 4
-        if most < 1:
-            raise InputError(f"max_size is {space.max_size}; search {self.name!r} needs 5.")
-        room = [(min(nodes, most), terms, nested) for nodes, terms, nested in _ROOM]
-        nodes, terms = max(one[0] for one in room), max(one[1] for one in room)
-        self._n_sizes = space.max_size + 1
-        self._n_members = self.settings.population * len(room)
-        self._grammar = layout.make_grammar(space, nodes, terms)
-        self._terms = terms
-        self._chosen = chosen = _chosen_rows(space.target, self.settings.rows, seed)
-        self._bench = layout.make_bench(
-            space.columns[:, chosen], space.target[chosen], nodes, terms
-        )
-        self._whole = layout.make_bench(space.columns, space.target, nodes, terms)
-        self._islands = layout.make_islands(
-            room, list(_PATIENCE), self.settings.population, self._n_sizes, seed
-        )
-        self._shown = np.full(self._n_sizes, math.inf)
+        if space.max_size <= OVERHEAD:
+            raise InputError(
+                f"max_size is {space.max_size}; search {self.name!r} needs {OVERHEAD + 1}."
+            )
+        n = self.settings.population
+        rows = _chosen_rows(space.target, self.settings.rows, seed)
+        self._worlds = [World(space, _ROOMS, _PATIENCE, n, rows, seed)]
+        for k, transform in enumerate(transforms_of(space.target, space.functions), 1):
+            if space.max_size - len(transform.undo([])) > OVERHEAD:
+                own_seed = int(np.random.SeedSequence([seed, k]).generate_state(1)[0])
+                self._worlds.append(
+                    World(space, _ROOMS_OF_TRANSFORM, _PATIENCE_OF_TRANSFORM, n, rows, own_seed,
+                          transform)
+                )  # fmt: skip
+        self._exact_below = math.exp(LOG_EXACT)
         self._n_told = 0
         self._exact_at = 0
 
@@ -97,19 +98,15 @@ class FormulaProgramming(Search):
 
         with announced("formulas", seconds=50):
             self._breed()
-            scores = self._best_scores()
-            sizes = np.flatnonzero(_is_better(scores) & (scores < self._shown))
-            self._shown = np.minimum(self._shown, scores)
-            found = [self._formula(int(size)) for size in sizes]
+            found = [self._formula(world, size) for world in self._worlds for size in world.news()]
         # Two sizes may end as one formula, tidied.
         fitting = [one for one in dict.fromkeys(found) if one.size <= self.space.max_size]
-        return fitting or [self._formula(int(np.argmin(scores)))]
+        return fitting or [self._formula(self._worlds[0], self._worlds[0].best_size())]
 
     def favourites(self) -> list[Expression]:
         """Return the best formula of each size that no smaller one equals."""
-        scores = self._best_scores()
-        found = [self._formula(int(size)) for size in np.flatnonzero(_is_better(scores))]
-        return [one for one in found if one.size <= self.space.max_size]
+        found = [self._formula(world, size) for world in self._worlds for size in world.front()]
+        return [one for one in dict.fromkeys(found) if one.size <= self.space.max_size]
 
     def tell(self, candidates: Sequence[Expression], evaluation: Evaluation) -> None:
         """Count the candidates; what they score is known already."""
@@ -117,24 +114,14 @@ class FormulaProgramming(Search):
         self._n_told += len(candidates)
 
     def state_dict(self) -> State:
-        """Return the islands, the generator and the counters."""
-        islands = {name: getattr(self._islands, name).copy() for name in _CHANGED}
-        finite = np.where(np.isfinite(self._shown), self._shown, 1e300)
-        return {
-            **islands,
-            "shown": finite,
-            "spent": [int(self._bench.spent[0]), int(self._whole.spent[0])],
-            "n_told": self._n_told,
-            "exact_at": self._exact_at,
-        }
+        """Return the islands, the generators and the counters."""
+        worlds = {f"world_{k}": world.state_dict() for k, world in enumerate(self._worlds)}
+        return {**worlds, "n_told": self._n_told, "exact_at": self._exact_at}
 
     def load_state_dict(self, state: State) -> None:
-        """Take over islands, generator and counters."""
-        for name in _CHANGED:
-            getattr(self._islands, name)[...] = state[name]
-        shown = np.array(state["shown"], dtype=np.float64)
-        self._shown = np.where(shown < 1e300, shown, math.inf)
-        self._bench.spent[0], self._whole.spent[0] = state["spent"]
+        """Take over islands, generators and counters."""
+        for k, world in enumerate(self._worlds):
+            world.load_state_dict(state[f"world_{k}"])
         self._n_told = int(state["n_told"])
         self._exact_at = int(state["exact_at"])
 
@@ -148,7 +135,7 @@ class FormulaProgramming(Search):
     @property
     def n_inside(self) -> int:
         """Formulas scored inside so far, Jacobians counted as one each."""
-        return int(self._bench.spent[0] + self._whole.spent[0])
+        return sum(world.n_evaluations for world in self._worlds)
 
     @property
     def n_evaluations(self) -> int:
@@ -160,46 +147,23 @@ class FormulaProgramming(Search):
         return f"{self.n_inside:,} formulas were scored inside the search, on rows of its own."
 
     def _breed(self) -> None:
-        from evosearch.search.formula_island_kernels import breed_for
-
         n = self.settings.batch
         if self.settings.horizon is not None:
             left = self.settings.horizon - self.n_evaluations
             # The first batch leaves room to ask for what it found.
             n = max(1, min(n, left if self._n_told else left // 2))
-        breed_for(
-            self._islands, self.settings.population, self._n_sizes, n,
-            _LOG_NEVER if self._exact_at else _LOG_EXACT, self._grammar, self._bench,
-        )  # fmt: skip
+        parts = 1 + _SHARE * (len(self._worlds) - 1)
+        leader = min(self._worlds, key=lambda world: world.least_error)
+        for world in self._worlds:
+            share = 1 if world is leader else _SHARE
+            world.breed(max(1, round(n * share / parts)), until_exact=not self._exact_at)
 
-    def _best_scores(self) -> Any:
-        """Return the least logarithm of an error of each size (F,), inf where there is none."""
-        scores = self._islands.score[self._n_members : self._n_members + self._n_sizes]
-        return np.where(scores < 1e300, scores, math.inf)
-
-    def _formula(self, size: int) -> Expression:
-        """Return the best formula of a size, fitted to all rows and snapped."""
-        from evosearch.search.formula_fit_kernels import score_tree, tune_tree
-        from evosearch.search.formula_layout import read_formula, tidy
-        from evosearch.search.formula_snapping import snapped
-        from evosearch.search.formula_tree_kernels import copy_tree, find_terms
-
-        s, g, b, space = self._islands, self._grammar, self._whole, self.space
-        row = len(s.length) - 1
-        copy_tree(s.ops, s.vals, s.length, self._n_members + size, row)
-        g.limits[1] = self._terms
-        error = score_tree(s.ops, s.vals, s.length, row, g, b)
-        if math.isfinite(error):
-            error = tune_tree(s.ops, s.vals, s.length, row, error, _POLISH_STEPS, g, b)
-            error = score_tree(s.ops, s.vals, s.length, row, g, b)
-        n_terms = find_terms(s.ops, row, g.arity, g.limits[1], b.terms, b.stack)
-        nodes = read_formula(s, row, n_terms, b, space)
-        if not error < _SNAP_BELOW:
-            return tidy(nodes)
-        exact, error = snapped(Expression(nodes), space.terminals, space.columns, space.target)
-        if not self._exact_at and math.log(error + 1e-32) < _LOG_EXACT:
+    def _formula(self, world: World, size: int) -> Expression:
+        """Return the best formula of a size; note when the first one was exact."""
+        found, error = world.formula(int(size))
+        if not self._exact_at and error < self._exact_below:
             self._exact_at = self.n_evaluations
-        return tidy(list(exact.nodes))
+        return found
 
 
 def _chosen_rows(target: Any, most: int, seed: int) -> Any:
@@ -209,8 +173,3 @@ def _chosen_rows(target: Any, most: int, seed: int) -> Any:
         return np.arange(n)
     chosen = np.sort(np.random.default_rng([seed, n]).permutation(n)[:most])
     return chosen if np.ptp(target[chosen]) > 0 else np.arange(n)
-
-
-def _is_better(scores: Any) -> Any:
-    """Return which sizes (F,) have a lesser score than all smaller ones."""
-    return scores < np.concatenate([[math.inf], np.minimum.accumulate(scores)[:-1]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,3 +61,10 @@ class FormulaSpace(RuleSpace):
             raise InputError("columns or target are so large that their squares overflow.")
         if np.ptp(self.target) == 0:
             raise InputError("the target does not vary; there is nothing to predict.")
+
+    def with_target(self, target: FloatArray, max_size: int) -> FormulaSpace:
+        """Return the formulas of at most ``max_size`` nodes for another target (N,)."""
+        other = copy.copy(self)
+        other.target = np.ascontiguousarray(target, dtype=np.float64)
+        other.max_size = max_size
+        return other
