@@ -69,3 +69,12 @@ def read_file(path: Path, digest: str | None = None) -> bytes:
             f"{found}, not {digest}; put the official file in its place."
         )
     return data
+
+
+def stamp_of(path: str) -> tuple[int, int] | None:
+    """Return what differs where a file was changed: time of change and size; None without one."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

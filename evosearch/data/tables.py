@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evosearch.data.base import Examples, examples
-from evosearch.data.files import read_file
+from evosearch.data.cells import read_cells
 from evosearch.errors import InputError
 
 ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+LABEL = "target"
 
 
 def read_table(path: Path) -> tuple[Examples, int]:
@@ -29,50 +28,22 @@ def read_table(path: Path) -> tuple[Examples, int]:
         The examples, unscaled, and the number of classes.
 
     Raises:
-        InputError: not UTF-8, fewer than two columns or rows, a row of another length, a field
-            that is no finite number, or a single class.
+        InputError: it cannot be read, has fewer than two columns or rows, a missing cell, one that
+            is no finite number, or a single class.
     """
-    names, rows = _cells(path)
-    target = names.index("target") if "target" in names else len(names) - 1
-    labels, n_classes = _classes([row[target] for row in rows])
-    if n_classes < 2:
-        raise InputError(f"table {path} has one class alone; column {names[target]!r} must differ.")
-    kept = [k for k in range(len(names)) if k != target]
-    inputs = np.empty((len(rows), len(kept)))
-    for r, row in enumerate(rows):
-        for c, k in enumerate(kept):
-            inputs[r, c] = _number(path, r, names[k], row[k])
-    return examples(inputs, labels), n_classes
-
-
-def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
-    try:
-        text = read_file(path).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"table {path} is no UTF-8 text.") from None
-    delimiter = "\t" if ".tsv" in path.suffixes else ","
-    rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row]
-    if len(rows) < 3 or len(rows[0]) < 2:
+    cells = read_cells(path)
+    if len(cells.rows) < 2 or len(cells.names) < 2:
         raise InputError(
             f"table {path} is too small; it needs a line of names, two rows and two columns."
         )
-    names = [name.strip() for name in rows[0]]
-    for r, row in enumerate(rows[1:]):
-        if len(row) != len(names):
-            raise InputError(f"table {path}: row {r} has {len(row)} fields, not {len(names)}.")
-    return names, rows[1:]
-
-
-def _number(path: Path, row: int, column: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = np.nan
-    if not np.isfinite(value):
+    place = cells.names.index(LABEL) if LABEL in cells.names else len(cells.names) - 1
+    labels, n_classes = _classes(cells.texts(place))
+    if n_classes < 2:
         raise InputError(
-            f"table {path}: row {row} of column {column!r} is {text!r}; it must be a finite number."
+            f"table {path} has one class alone; column {cells.names[place]!r} must differ."
         )
-    return value
+    kept = [k for k in range(len(cells.names)) if k != place]
+    return examples(cells.numbers(kept).T, labels), n_classes
 
 
 def _classes(texts: list[str]) -> tuple[NDArray[np.int64], int]:

@@ -362,7 +362,7 @@ class Problem(ABC):
 
 def hash_of_file(path: str) -> str:
     """Return the hash of a file, which is read again where it was changed, as its table is."""
-    from evosearch.tasks.regression_csv import stamp_of
+    from evosearch.data.files import stamp_of
 
     return _hash_of(path, stamp_of(path))
 

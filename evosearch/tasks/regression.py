@@ -7,10 +7,11 @@ from functools import lru_cache
 import numpy as np
 from pydantic import Field, model_validator
 
+from evosearch.data.files import stamp_of
 from evosearch.engine.program import Level, Terminal
 from evosearch.errors import InputError, unknown_name
 from evosearch.tasks.base import TASKS, Key, TaskSettings, draw_rng
-from evosearch.tasks.regression_csv import read_csv, stamp_of
+from evosearch.tasks.regression_csv import read_csv
 from evosearch.tasks.regression_formulas import FORMULAS
 from evosearch.tasks.rows import Rows, RowTask
 

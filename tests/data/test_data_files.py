@@ -204,12 +204,14 @@ def test_a_users_table_named_as_the_digits_is_cut_as_any_other(home, name):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a,target\n1,0\nnan,1\n", "row 1 of column 'a' is 'nan'"),
-        ("a,target\n1,0\nblue,1\n", "row 1 of column 'a' is 'blue'"),
-        ("a,target\n1,0\n2\n", "row 1 has 1 fields, not 2"),
+        ("a,target\n1,0\nnan,1\n", "row 2, column 'a' is 'nan'"),
+        ("a,target\n1,0\nblue,1\n", "row 2, column 'a' is 'blue'"),
+        ("a,target\n1,0\n2\n", "row 2, column 'target' is missing"),
         ("a,target\n1,0\n2,0\n", "one class alone"),
         ("a,target\n1,0\n", "too small"),
-        ("", "too small"),
+        ("", "is empty"),
+        ("a,target\n1,0\n2,\n", "row 2, column 'target' is missing"),
+        ("a,target\n1,0\n2,1,3\n", "row 2 has 3 cells; the first line names 2"),
     ],
 )
 def test_bad_table_is_named_with_what_is_wrong(tmp_path, text, words):
