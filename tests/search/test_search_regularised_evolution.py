@@ -49,3 +49,34 @@ def test_immigrants_are_random_and_numbers_are_rounded():
     assert [one.tobytes() in known for one in asked] == [False] * 3 + [True] * 7
     assert (np.round(asked, 2) == np.array(asked)).all()
     assert len({one.tobytes() for one in asked[:3]}) == 3
+
+
+def told(search, values):
+    """Tell a search candidates that are as good as their first number says."""
+    points = [np.full(20, value) for value in values]
+    search.tell(points, evaluation(np.array(values)[:, None]))
+
+
+def test_the_worst_die_where_asked():
+    search = search_of(living=3, population=60, mutation=0.0, tournament=1, dying="worst")
+    told(search, [0.5, 0.1, 0.9])
+    told(search, [0.2, 0.7])
+    assert {child[0] for child in search.ask()} == {0.5, 0.9, 0.7}
+
+
+def test_of_equals_the_newest_alone_lives():
+    search = search_of(living=3, population=60, mutation=0.0, tournament=1, distinct=True)
+    points = [np.full(20, value) for value in (0.1, 0.2, 0.3, 0.4)]
+    search.tell(points, evaluation(np.array([[1.0], [2.0], [1.0], [1.0]])))
+    assert {child[0] for child in search.ask()} == {0.2, 0.4}
+    told(search, [0.5, 0.6])
+    assert {child[0] for child in search.ask()} == {0.4, 0.5, 0.6}
+
+
+def test_a_child_may_have_several_parts_drawn_anew():
+    search = search_of(living=2, population=2000, mutation=1.0, changes=3)
+    told(search, [0.5, 0.5])
+    counts = (np.array(search.ask()) != 0.5).sum(axis=1)
+    assert {1, 2, 3, 4, 5, 8, 12, 20} <= set(counts)
+    # One change in a third of children, of one number in a third of these; or the same one twice.
+    assert abs((counts == 1).mean() - (1 + 1 / 60 + 1 / 3600) / 9) < 0.03
