@@ -4,6 +4,7 @@
     python benchmarks/meta/spiking.py known error_driven_lif    # known rules on all held-out splits
     python benchmarks/meta/spiking.py runs error_driven_lif gp 10
     python benchmarks/meta/spiking.py runs ei_balance cmaes 2 "task.targets=[5.0,10.0]" budget=400
+    python benchmarks/meta/spiking.py trials correlation_driven ga 20   # after their runs
 
 Runs lie in ./runs (or EVOSEARCH_RUNS) and are not done twice. The plain loops are those that the
 tests compare lives with.
@@ -22,6 +23,7 @@ import evosearch as es
 from evosearch import api
 from evosearch.bench.timing import interleaved, one_blas_thread
 from evosearch.problem import Problem, load_problem
+from evosearch.tasks.correlation_driven import FOUND
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "tasks"))
 
@@ -32,7 +34,7 @@ Part = tuple[str, Callable[[], object], Callable[[], object], int]
 def main(words: Sequence[str]) -> None:
     """Make the part that is named."""
     name, *rest = words or ["speed"]
-    {"speed": speed, "known": known, "runs": runs}[name](*rest)
+    {"speed": speed, "known": known, "runs": runs, "trials": trials}[name](*rest)
 
 
 def speed() -> None:
@@ -168,6 +170,21 @@ def runs(name: str, search: str, seeds: str, *settings: str) -> None:
         print(f"| {seed} | {cells} |", flush=True)
     tests = np.array([row[-1] for row in rows])
     print(f"test {tests.mean():.4g} ± {tests.std(ddof=1):.3g} over {len(rows)} seeds")
+
+
+def trials(name: str, search: str, seeds: str) -> None:
+    """Print on how many of its own search trials each run's champion found the pattern."""
+    problem = load_problem(name)
+    print("| seed | trials found of the first 8 | of all | least ratio |")
+    for seed in range(int(seeds)):
+        run = api.finished_run(
+            problem, search=search, seed=seed, budget=problem.default_budget(search)
+        )
+        draws = problem.draws("search", run_seed=seed, generation=0)
+        candidate = problem.read(run.champion.text)
+        ratios = problem.score([candidate], [1.0], draws).per_draw[0]
+        found = ratios >= FOUND
+        print(f"| {seed} | {found[:8].sum()} | {found.sum()} | {ratios.min():.1f} |", flush=True)
 
 
 def _row(problem: Problem, run: Any, splits: Sequence[str]) -> tuple[Any, ...]:

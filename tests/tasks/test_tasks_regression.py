@@ -1,5 +1,6 @@
 """Symbolic regression as a problem: its formulas, its rows, and files of the user's."""
 
+import gzip
 import math
 
 import numpy as np
@@ -240,6 +241,18 @@ def test_a_wrong_table_is_refused_naming_row_and_column(text, words, tmp_path):
     assert "\n" not in message
     for word in words:
         assert word in message, message
+
+
+@pytest.mark.parametrize("ending", ["tsv", "csv.gz", "tsv.gz"])
+def test_tables_with_tabs_and_packed_ones_hold_the_same_rows(table, tmp_path, ending):
+    text = TABLE.replace(",", "\t") if "tsv" in ending else TABLE
+    data = gzip.compress(text.encode()) if ending.endswith("gz") else text.encode()
+    other = tmp_path / f"other.{ending}"
+    other.write_bytes(data)
+    expected, found = read_csv(str(table), "y"), read_csv(str(other), "y")
+    assert found.names == expected.names
+    np.testing.assert_array_equal(found.columns, expected.columns)
+    np.testing.assert_array_equal(found.target, expected.target)
 
 
 def test_a_missing_file_or_target_is_refused(table):
