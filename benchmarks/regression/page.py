@@ -1,6 +1,6 @@
 """Print the table of a record of runs: how many found the formula, and how well the rest fit.
 
-python benchmarks/regression/page.py records/ten.jsonl
+python benchmarks/regression/page.py records/runs.jsonl
 """
 
 from __future__ import annotations

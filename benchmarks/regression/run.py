@@ -1,6 +1,6 @@
 """Symbolic regression side by side: formulas found in equal CPU time on the same rows.
 
-    python benchmarks/regression/run.py --out records/ten.jsonl --formulas ten --seeds 5
+    python benchmarks/regression/run.py --out records/runs.jsonl --formulas all --seeds 10
 
 Each line of the record is one run; what is there already is not done again. Rows to learn from
 follow the seed, those of the test are the same for all. ``--engines`` names those to run; gplearn
