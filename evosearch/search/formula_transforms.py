@@ -52,9 +52,7 @@ def transforms_of(target: FloatArray, functions: Sequence[str]) -> list[Transfor
     """
     if not 0 < target.max() <= _WIDEST * target.min():
         return []
-    fitting = [
-        one
-        for one in TRANSFORMS
-        if set(one.functions) <= set(functions) and np.ptp(one.apply(target)) > 0
-    ]
+    possible = [one for one in TRANSFORMS if set(one.functions) <= set(functions)]
+    with np.errstate(all="ignore"):
+        fitting = [one for one in possible if 0 < one.apply(target).std() < np.inf]
     return [one for k, one in enumerate(fitting) if one.name not in {o.name for o in fitting[:k]}]

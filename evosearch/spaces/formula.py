@@ -59,7 +59,7 @@ class FormulaSpace(RuleSpace):
             is_too_large = not np.isfinite(self.target.var() + (self.columns**2).sum())
         if is_too_large:
             raise InputError("columns or target are so large that their squares overflow.")
-        if np.ptp(self.target) == 0:
+        if np.ptp(self.target) == 0 or self.target.std() == 0:
             raise InputError("the target does not vary; there is nothing to predict.")
 
     def with_target(self, target: FloatArray, max_size: int) -> FormulaSpace:

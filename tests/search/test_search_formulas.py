@@ -420,6 +420,9 @@ def test_functions_of_the_target_need_one_sign_and_what_undoes_them():
     assert names(target, "exp", "mul", "log") == ["log", "square"]
     for other in (target - 2, target - 1, -target, target * [1, 1, 1e7]):
         assert names(other, *FUNCTIONS) == []
+    # What overflows, or varies no more, is left out.
+    assert names(target * 1e200, *FUNCTIONS) == ["log"]
+    assert names(target * 1e-200, *FUNCTIONS) == ["log"]
 
 
 def test_a_search_resumes_with_the_worlds_of_functions_of_the_target():
