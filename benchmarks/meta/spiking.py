@@ -173,7 +173,7 @@ def runs(name: str, search: str, seeds: str, *settings: str) -> None:
 
 
 def trials(name: str, search: str, seeds: str) -> None:
-    """Print on how many of its own search trials each run's champion found the pattern."""
+    """Print on how many of its own search trials each run's best there found the pattern."""
     problem = load_problem(name)
     print("| seed | trials found of the first 8 | of all | least ratio |")
     for seed in range(int(seeds)):
@@ -181,7 +181,7 @@ def trials(name: str, search: str, seeds: str) -> None:
             problem, search=search, seed=seed, budget=problem.default_budget(search)
         )
         draws = problem.draws("search", run_seed=seed, generation=0)
-        candidate = problem.read(run.champion.text)
+        candidate = problem.read(run.pareto[-1]["text"])
         ratios = problem.score([candidate], [1.0], draws).per_draw[0]
         found = ratios >= FOUND
         print(f"| {seed} | {found[:8].sum()} | {found.sum()} | {ratios.min():.1f} |", flush=True)
