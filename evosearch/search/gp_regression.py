@@ -101,7 +101,8 @@ class FormulaProgramming(Search):
             found = [self._formula(world, size) for world in self._worlds for size in world.news()]
         # Two sizes may end as one formula, tidied.
         fitting = [one for one in dict.fromkeys(found) if one.size <= self.space.max_size]
-        return fitting or [self._formula(self._worlds[0], self._worlds[0].best_size())]
+        leader = self._leader()
+        return fitting or [self._formula(leader, leader.best_size())]
 
     def favourites(self) -> list[Expression]:
         """Return the best formula of each size that no smaller one equals."""
@@ -153,10 +154,14 @@ class FormulaProgramming(Search):
             # The first batch leaves room to ask for what it found.
             n = max(1, min(n, left if self._n_told else left // 2))
         parts = 1 + _SHARE * (len(self._worlds) - 1)
-        leader = min(self._worlds, key=lambda world: world.least_error)
+        leader = self._leader()
         for world in self._worlds:
             share = 1 if world is leader else _SHARE
             world.breed(max(1, round(n * share / parts)), until_exact=not self._exact_at)
+
+    def _leader(self) -> World:
+        """Return the world whose formulas had the least error for the target itself."""
+        return min(self._worlds, key=lambda world: world.least_error)
 
     def _formula(self, world: World, size: int) -> Expression:
         """Return the best formula of a size; note when the first one was exact."""
