@@ -82,12 +82,12 @@ def read_cells(path: Path) -> Cells:
             raise InputError(f"{path} is larger than {MAX_BYTES:,} bytes.")
         lines = io.StringIO(read_file(path).decode("utf-8-sig"), newline="")
         delimiter = "\t" if ".tsv" in path.suffixes else ","
-        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
+        table = csv.reader(lines, delimiter=delimiter)
+        rows = [[cell.strip() for cell in row] for row in table if row]
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
     except (UnicodeDecodeError, csv.Error):
         raise InputError(f"{path} cannot be read: it is no table of UTF-8 text.") from None
-    rows = [row for row in rows if any(row)]
     if not rows:
         raise InputError(f"{path} is empty; its first line must name the columns.")
     cells = Cells(path, rows[0], rows[1:])

@@ -221,6 +221,7 @@ def test_a_run_on_a_file_reads_its_columns_as_terminals(tmp_path):
         ("a,b\n", ["0 rows"]),
         ("a,b\n1,2\n3,\n", ["row 2", "'b'", "missing"]),
         ("a,b\n1,2\n3\n", ["row 2", "'b'", "missing"]),
+        ("a,b\n1,2\n\n,\n3,4\n", ["row 2", "'a'", "missing"]),
         ("a,b\n1,2\nfive,4\n", ["row 2", "'a'", "'five'"]),
         ("a,b\n1,nan\n3,4\n", ["row 1", "'b'", "'nan'"]),
         ("a,b\n1,2,3\n3,4\n", ["row 1", "3 cells"]),
