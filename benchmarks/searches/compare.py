@@ -176,8 +176,8 @@ Equal candidate evaluations for every search, the same validation and test draws
 problem's file where it has some for a search and the search's defaults otherwise. Success is the
 problem's own criterion; *evaluations to success* is the expected running time, all evaluations of
 all runs over the number of successes. Made by `python benchmarks/searches/compare.py`. The runs of
-the `gp` family are of the time before rules were bred in batches; on delta_rule, oja_pc1 and
-switching_cue their successes have not changed since (rules.md).
+the `gp` family on delta_rule, oja_pc1, switching_cue and hopfield_storage are of the time before
+rules were bred in batches; on the first three their successes have not changed since (rules.md).
 """
 
 
