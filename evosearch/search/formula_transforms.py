@@ -34,6 +34,11 @@ class Transform:
     apply: Callable[[FloatArray], FloatArray]
     undo: Callable[[Sequence[Node]], list[Node]]
 
+    @property
+    def n_nodes(self) -> int:
+        """Nodes that ``undo`` adds to a formula."""
+        return len(self.undo([]))
+
 
 TRANSFORMS = (
     Transform("inverse", ("div",), np.reciprocal, lambda nodes: ["div", 1.0, *nodes]),

@@ -20,7 +20,7 @@ from evosearch.spaces.formula import FormulaSpace
 
 # An intercept and a weighted term take four nodes beside the term's own.
 OVERHEAD = 4
-LOG_EXACT = -59.0
+_LOG_EXACT = -59.0
 _LOG_NEVER = -1e9
 _POLISH_STEPS = 10
 _SNAP_BELOW = 1e-5
@@ -45,6 +45,9 @@ class World:
         least_error: of the formulas that were returned, for the target itself.
     """
 
+    EXACT = math.exp(_LOG_EXACT)
+    """An error below it is roundoff."""
+
     def __init__(
         self,
         space: FormulaSpace,
@@ -58,7 +61,7 @@ class World:
         self._whole_space = space
         self._transform = transform
         if transform is not None:
-            room = space.max_size - len(transform.undo([]))
+            room = space.max_size - transform.n_nodes
             space = space.with_target(transform.apply(space.target), room)
         self._space = space
         self._population = population
@@ -82,7 +85,7 @@ class World:
 
     def breed(self, n: int, *, until_exact: bool) -> None:
         """Breed for ``n`` evaluations; where asked, end as soon as a formula fits to roundoff."""
-        enough = LOG_EXACT if until_exact else _LOG_NEVER
+        enough = _LOG_EXACT if until_exact else _LOG_NEVER
         breed_for(
             self._islands, self._population, self._n_sizes, n, enough, self._grammar, self._bench
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +71,7 @@ class FormulaProgramming(Search):
 
     def __init__(self, space: Any, *, seed: int = 0, **settings: Any) -> None:
         super().__init__(space, seed=seed, **settings)
-        from evosearch.search.formula_world import LOG_EXACT, OVERHEAD, World
+        from evosearch.search.formula_world import OVERHEAD, World
 
         if space.max_size <= OVERHEAD:
             raise InputError(
@@ -82,13 +81,12 @@ class FormulaProgramming(Search):
         rows = _chosen_rows(space.target, self.settings.rows, seed)
         self._worlds = [World(space, _ROOMS, _PATIENCE, n, rows, seed)]
         for k, transform in enumerate(transforms_of(space.target, space.functions), 1):
-            if space.max_size - len(transform.undo([])) > OVERHEAD:
+            if space.max_size - transform.n_nodes > OVERHEAD:
                 own_seed = int(np.random.SeedSequence([seed, k]).generate_state(1)[0])
                 self._worlds.append(
                     World(space, _ROOMS_OF_TRANSFORM, _PATIENCE_OF_TRANSFORM, n, rows, own_seed,
                           transform)
                 )  # fmt: skip
-        self._exact_below = math.exp(LOG_EXACT)
         self._n_told = 0
         self._exact_at = 0
 
@@ -166,7 +164,7 @@ class FormulaProgramming(Search):
     def _formula(self, world: World, size: int) -> Expression:
         """Return the best formula of a size; note when the first one was exact."""
         found, error = world.formula(int(size))
-        if not self._exact_at and error < self._exact_below:
+        if not self._exact_at and error < world.EXACT:
             self._exact_at = self.n_evaluations
         return found
 
